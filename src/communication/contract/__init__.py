@@ -1,0 +1,1 @@
+"""Python types as Protocol Buffers: what goes over the wire, and the numbers that never change."""

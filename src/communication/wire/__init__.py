@@ -1,0 +1,1 @@
+"""Single values between Python, JSON and protobuf; `communication.codec` puts them together into whole messages."""

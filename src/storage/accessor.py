@@ -1,0 +1,367 @@
+"""The accessor: the one audited way to write the records of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy.orm import object_session
+
+from storage.audited_table import AuditedTable
+from storage.auditor import checked_actor
+from storage.errors import ConfigurationError, Problem, RecordInvalid
+from storage.hooks import HookEvent, HookRegistry, ModelType
+from storage.reader import reading
+from storage.records import RecordCodec, codec_of
+from storage.scope import Scope
+from storage.table import RecordTable
+from storage.writer import writing
+
+HookFunction = TypeVar("HookFunction", bound=Callable[..., Any])
+
+
+class ModelAccessor(Generic[ModelType]):
+    """Create, read, update and delete the records of one model, validated, hooked and audited.
+
+    The accessor is synchronous; async code calls it by `await in_thread(accessor.insert, …)`. What it returns is safe
+    to keep and use outside any session.
+
+    Args:
+        model: A class declared with `table=True`.
+        component_name: The name under which the audit trail and the RPCs know the records, such as `"recipes"`.
+        enable_auditing: Whether writes are told in the audit trail.
+
+    Raises:
+        UnsupportedModel: The model has a composite key, or a column that cannot be kept.
+        ConfigurationError: The component name is empty.
+
+    Example:
+        >>> from sqlmodel import Field, SQLModel
+        >>> from storage.bootstrap import bootstrap
+        >>> class Tool(SQLModel, table=True):
+        ...     id: int | None = Field(default=None, primary_key=True)
+        ...     name: str
+        >>> bootstrap(database_url="sqlite://")
+        >>> tools = ModelAccessor(Tool, "tools")
+        >>> tool = tools.insert(Tool(name="gripper"), actor="maria")
+        >>> tool.name = "vacuum gripper"
+        >>> _ = tools.save(tool, actor="maria")
+        >>> tools.get(tool.id).name
+        'vacuum gripper'
+    """
+
+    def __init__(self, model: type[ModelType], component_name: str, *, enable_auditing: bool = True) -> None:
+        if not component_name.strip():
+            message = f"the accessor of {getattr(model, '__name__', model)} has no component name"
+            raise ConfigurationError(message, hint='give it one, such as "recipes"')
+        self.model = model
+        self.component = component_name
+        self.enable_auditing = enable_auditing
+        self.codec: RecordCodec[ModelType] = codec_of(model)
+        self.hooks: HookRegistry[ModelType] = HookRegistry()
+        self._table = RecordTable(self.codec)
+        self._audited = AuditedTable(self._table, self.hooks, component_name if enable_auditing else None)
+
+    def __repr__(self) -> str:
+        return f"ModelAccessor({self.model.__name__}, {self.component!r})"
+
+    # hooks
+
+    def before_insert(self) -> Callable[[HookFunction], HookFunction]:
+        """Decorate a function `(session, instance)` to run before a record is inserted; raising stops the insert."""
+        return self._hook(HookEvent.BEFORE_INSERT)
+
+    def after_insert(self) -> Callable[[HookFunction], HookFunction]:
+        """Decorate a function `(session, instance)` to run after a record was inserted, in the same transaction."""
+        return self._hook(HookEvent.AFTER_INSERT)
+
+    def before_update(self) -> Callable[[HookFunction], HookFunction]:
+        """Decorate a function `(session, instance)` to run before a record is updated; raising stops the update."""
+        return self._hook(HookEvent.BEFORE_UPDATE)
+
+    def after_update(self) -> Callable[[HookFunction], HookFunction]:
+        """Decorate a function `(session, instance)` to run after a record was updated, in the same transaction."""
+        return self._hook(HookEvent.AFTER_UPDATE)
+
+    def before_delete(self) -> Callable[[HookFunction], HookFunction]:
+        """Decorate a function `(session, instance)` to run before a record is deleted; raising stops the deletion."""
+        return self._hook(HookEvent.BEFORE_DELETE)
+
+    def after_delete(self) -> Callable[[HookFunction], HookFunction]:
+        """Decorate a function `(session, instance)` to run after a record was deleted, in the same transaction."""
+        return self._hook(HookEvent.AFTER_DELETE)
+
+    def _hook(self, event: HookEvent) -> Callable[[HookFunction], HookFunction]:
+        def register(function: HookFunction) -> HookFunction:
+            return self.hooks.add(event, function)
+
+        return register
+
+    # read
+
+    def get(self, id: Any, include_deleted: bool = False) -> ModelType | None:  # noqa: A002 - the page's signature
+        """Read one record.
+
+        Args:
+            id: Its key.
+            include_deleted: Whether a soft-deleted record counts.
+
+        Returns:
+            The record, None where there is none.
+
+        Raises:
+            RecordInvalid: The key is not of the key's type.
+            DatabaseUnavailable: The database cannot be read now.
+        """
+        key = self.codec.validate_key(id)
+        with reading() as connection:
+            values = self._table.find(connection, key)
+        if values is None or (self.codec.is_deleted(values) and not include_deleted):
+            return None
+        return self.codec.build(values)
+
+    def all(self, include_deleted: bool = False) -> list[ModelType]:
+        """Read every record, in the order of the keys.
+
+        Args:
+            include_deleted: Whether soft-deleted records are among them.
+
+        Raises:
+            DatabaseUnavailable: The database cannot be read now.
+        """
+        with reading() as connection:
+            records = self._table.find_all(connection, include_deleted=include_deleted)
+        return [self.codec.build(values) for values in records]
+
+    def page(self, *, size: int | None, after: Any = None, include_deleted: bool = False) -> list[ModelType]:
+        """Read some records, in the order of the keys, so that no write moves a record from one page to another.
+
+        Args:
+            size: How many at most, None for all that follow.
+            after: The key of the last record of the page before, None for the first page.
+            include_deleted: Whether soft-deleted records are among them.
+
+        Raises:
+            RecordInvalid: The key is not of the key's type.
+            DatabaseUnavailable: The database cannot be read now.
+        """
+        start = None if after is None else self.codec.validate_key(after)
+        with reading() as connection:
+            records = self._table.find_all(connection, include_deleted=include_deleted, after=start, size=size)
+        return [self.codec.build(values) for values in records]
+
+    # write
+
+    def insert(self, obj: ModelType, actor: str = "internal") -> ModelType:
+        """Insert a record.
+
+        Args:
+            obj: The record; without a key where the database numbers them.
+            actor: Who does it, for the audit trail.
+
+        Returns:
+            The same object, with its key, usable anywhere.
+
+        Raises:
+            RecordInvalid: Its values are refused; nothing was written.
+            DuplicateRecord: Another record has its key or a unique value of it.
+            ForeignKeyViolation: It refers to a record that does not exist.
+            DatabaseUnavailable: The database cannot be written now.
+        """
+        return self.insert_many([obj], actor)[0]
+
+    def save(self, obj: ModelType, actor: str = "internal") -> ModelType:
+        """Insert a record whose key is new or None, else write what its holder changed since reading it.
+
+        Args:
+            obj: The record.
+            actor: Who does it, for the audit trail.
+
+        Returns:
+            The same object with the values that are stored now, usable anywhere.
+
+        Raises:
+            RecordInvalid: Its values are refused; nothing was written.
+            RecordDeleted: The record is soft-deleted.
+            DuplicateRecord: Another record has a unique value of it.
+            ForeignKeyViolation: It refers to a record that does not exist.
+            DatabaseUnavailable: The database cannot be written now.
+        """
+        checked_actor(actor)
+        values = self.codec.validate_loaded(obj)
+        key = values[self.codec.key.name]
+        with self._taking([obj]) as scope:
+            row = None if key is None else self._table.find_to_write(scope, key)
+            if row is None:
+                self._audited.insert(scope, [obj], actor)
+            else:
+                self._audited.update(scope, obj, row, actor)
+        return obj
+
+    def update(self, id: Any, changes: Mapping[str, Any], actor: str = "internal") -> ModelType | None:  # noqa: A002 - as in get()
+        """Write some attributes of a record.
+
+        Args:
+            id: Its key.
+            changes: The new values by attribute.
+            actor: Who does it, for the audit trail.
+
+        Returns:
+            The record as it is stored now, None where there is no active one.
+
+        Raises:
+            RecordInvalid: A value is refused, or the model has no such attribute; nothing was written.
+            DuplicateRecord: Another record has a unique value of it.
+            ForeignKeyViolation: It refers to a record that does not exist.
+            DatabaseUnavailable: The database cannot be written now.
+        """
+        checked_actor(actor)
+        key = self.codec.validate_key(id)
+        unknown = [name for name in changes if name not in self.codec.names or name == self.codec.key.name]
+        if unknown:
+            problems = [Problem(field=name, message="is not an attribute that can change") for name in unknown]
+            raise RecordInvalid(self.model.__name__, problems)
+        with writing() as scope:
+            row = self._table.find_to_write(scope, key)
+            if row is None or self.codec.is_deleted(row):
+                return None
+            instance = self.codec.build(dict(row))
+            for name, value in changes.items():
+                setattr(instance, name, value)
+            self._audited.update(scope, instance, row, actor)
+        return instance
+
+    def delete(self, id: Any, actor: str = "internal") -> bool:  # noqa: A002 - the page's signature
+        """Delete a record: softly where the model has `deleted_at`, else for good.
+
+        Args:
+            id: Its key.
+            actor: Who does it, for the audit trail.
+
+        Returns:
+            Whether there was an active record.
+
+        Raises:
+            ForeignKeyViolation: Other records refer to it.
+            DatabaseUnavailable: The database cannot be written now.
+        """
+        return self.delete_many([id], actor) == 1
+
+    def restore(self, id: Any, actor: str = "internal") -> bool:  # noqa: A002 - the page's signature
+        """Bring a soft-deleted record back; runs the update hooks.
+
+        Args:
+            id: Its key.
+            actor: Who does it, for the audit trail.
+
+        Returns:
+            Whether the record is active now; False where there is none, and for models without `deleted_at`.
+
+        Raises:
+            DuplicateRecord: Another record has a unique value of it by now.
+            DatabaseUnavailable: The database cannot be written now.
+        """
+        checked_actor(actor)
+        key = self.codec.validate_key(id)
+        if not self.codec.soft_delete:
+            return False
+        with writing() as scope:
+            row = self._table.find_to_write(scope, key)
+            if row is None:
+                return False
+            if self.codec.is_deleted(row):
+                self._audited.restore(scope, row, actor)
+        return True
+
+    # batch
+
+    def insert_many(self, objs: Iterable[ModelType], actor: str = "internal") -> list[ModelType]:
+        """Insert records, all or none: before-hooks for each, then the writes, then after-hooks for each.
+
+        Args:
+            objs: The records.
+            actor: Who does it, for the audit trail.
+
+        Returns:
+            The same objects, with their keys.
+
+        Raises:
+            RecordInvalid: The values of one are refused, or it is there twice; nothing was written.
+            DuplicateRecord: Another record has the key or a unique value of one.
+            ForeignKeyViolation: One refers to a record that does not exist.
+            DatabaseUnavailable: The database cannot be written now.
+        """
+        checked_actor(actor)
+        records = list(objs)
+        values = [self.codec.validate(instance) for instance in records]
+        if len({id(instance) for instance in records}) < len(records):
+            problem = Problem(field=self.codec.key.name, message="must be new, and one object is in the list twice")
+            raise RecordInvalid(self.model.__name__, [problem])
+        if records:
+            with self._taking(records) as scope:
+                self._audited.insert(scope, records, actor, values)
+        return records
+
+    def delete_many(self, ids: Iterable[Any], actor: str = "internal") -> int:
+        """Delete records, all or none, softly where the model has `deleted_at`.
+
+        Args:
+            ids: Their keys; what is missing or deleted already is passed over.
+            actor: Who does it, for the audit trail.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            ForeignKeyViolation: Other records refer to one of them.
+            DatabaseUnavailable: The database cannot be written now.
+        """
+        checked_actor(actor)
+        keys = list(dict.fromkeys(self.codec.validate_key(key) for key in ids))
+        if not keys:
+            return 0
+        with writing() as scope:
+            rows = [row for row in self._table.find_many_to_write(scope, keys) if not self.codec.is_deleted(row)]
+            if rows:
+                self._audited.delete(scope, rows, actor)
+        return len(rows)
+
+    @contextmanager
+    def limited(self, limit: int | None) -> Iterator[None]:
+        """Bound the active records that the writes of a block may leave, exactly, whoever else writes meanwhile.
+
+        Args:
+            limit: How many there may be, None for no limit.
+
+        Raises:
+            RecordLimitReached: There would be more; what the block wrote is undone.
+        """
+        with writing() as scope:
+            if limit is not None:
+                scope.dialect.lock_table(scope.connection, self.codec.table)
+            yield
+            if limit is not None and scope.written:
+                self._table.check_limit(scope, limit)
+
+    # between
+
+    @contextmanager
+    def _taking(self, instances: Sequence[ModelType]) -> Iterator[Scope]:
+        """Write instances that no session may write meanwhile, unaudited; put them back as they were if it fails."""
+        sessions = [object_session(instance) for instance in instances]
+        for instance, session in zip(instances, sessions, strict=True):
+            if session is not None:
+                session.expunge(instance)
+        mementos = [self.codec.capture(instance) for instance in instances]
+        try:
+            with writing() as scope:
+                yield scope
+        except BaseException:
+            for instance, memento in zip(instances, mementos, strict=True):
+                self.codec.revert(instance, memento)
+            raise
+        finally:
+            for instance, session in zip(instances, sessions, strict=True):
+                if session is not None:
+                    session.add(instance)

@@ -1,0 +1,125 @@
+"""The audit trail: who changed which record, when, from what to what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel, UTCDateTime
+
+from storage.errors import Problem, RecordInvalid
+from storage.scope import Scope
+
+
+class Operation(StrEnum):
+    """What was done to a record."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    SOFT_DELETE = "soft_delete"
+    RESTORE = "restore"
+
+
+class AuditLog(SQLModel, table=True):
+    """One change of one record; entries are only ever added.
+
+    Example:
+        >>> from sqlmodel import select
+        >>> print(select(AuditLog.actor).where(AuditLog.component == "users"))
+        SELECT auditlog.actor
+        FROM auditlog
+        WHERE auditlog.component = :component_1
+    """
+
+    __table_args__ = (
+        sa.Index("ix_auditlog_component_record_id", "component", "record_id"),
+        sa.Index("ix_auditlog_component_record_key", "component", "record_key"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    """Counts up; ids never come back."""
+    timestamp: datetime = Field(sa_type=UTCDateTime, index=True)
+    """When, in UTC."""
+    component: str
+    """The component name of the accessor that wrote."""
+    record_id: int | None = Field(default=None, sa_type=sa.BigInteger, index=True)
+    """The record's key where it is an integer."""
+    record_key: str = Field(index=True)
+    """The record's key as text, for every kind of key."""
+    operation: str = Field(index=True)
+    """An `Operation`."""
+    actor: str = Field(index=True)
+    """Who did it."""
+    before: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
+    """The whole record before, None where there was none."""
+    after: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
+    """The whole record after, None where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What happened to one record."""
+
+    key: Any
+    """The record's key."""
+    operation: Operation
+    """What was done."""
+    before: Mapping[str, Any] | None
+    """Its snapshot before."""
+    after: Mapping[str, Any] | None
+    """Its snapshot after."""
+
+
+_TABLE = cast(sa.Table, AuditLog.__table__)  # type: ignore[attr-defined]
+_INSERT = sa.insert(_TABLE)
+
+
+def write_audit(scope: Scope, component: str, actor: str, changes: Iterable[Change]) -> None:
+    """Add entries to the audit trail, in the transaction of the change itself.
+
+    Args:
+        scope: Where the change was written.
+        component: The component name of the accessor.
+        actor: Who did it.
+        changes: What was done.
+    """
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "timestamp": now,
+            "component": component,
+            "record_id": change.key if isinstance(change.key, int) else None,
+            "record_key": str(change.key),
+            "operation": change.operation.value,
+            "actor": actor,
+            "before": change.before,
+            "after": change.after,
+        }
+        for change in changes
+    ]
+    if rows:
+        scope.execute(_INSERT, rows if len(rows) > 1 else rows[0])
+
+
+def checked_actor(actor: Any) -> str:
+    """Make sure that the trail can name an actor.
+
+    Raises:
+        RecordInvalid: It is not text, or text that a database cannot keep.
+    """
+    if isinstance(actor, str) and "\0" not in actor and actor.isprintable() and actor.strip():
+        return actor
+    problem = Problem(field="actor", message="must be printable text that names who did it")
+    raise RecordInvalid(AuditLog.__name__, [problem])
+
+
+def highest_id(scope: Scope, component: str) -> int | None:
+    """The highest integer key that the trail knows of a component, None where there is none."""
+    statement = sa.select(sa.func.max(_TABLE.c.record_id)).where(_TABLE.c.component == component)
+    highest: int | None = scope.execute(statement).scalar()
+    return highest

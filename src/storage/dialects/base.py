@@ -1,0 +1,66 @@
+"""What the rest of storage asks of a database."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from pydantic_core import to_json
+from sqlalchemy import URL, Column, Connection, Engine, Table
+from sqlalchemy.exc import DBAPIError
+
+from storage.errors import StorageError
+
+
+class Dialect(ABC):
+    """One kind of database."""
+
+    name: ClassVar[str]
+    """SQLAlchemy's name of it."""
+    reads_inline: ClassVar[bool]
+    """Whether a point read is cheaper than a hop to another thread, so that an event loop may do it itself."""
+    counts_given_ids: ClassVar[bool]
+    """Whether the counter of a table's keys moves when a record brings a key of its own."""
+
+    @abstractmethod
+    def create_engine(self, url: URL, *, busy_timeout: float) -> Engine:
+        """Make an engine whose write transactions are safe in anybody's hands.
+
+        Args:
+            url: The database.
+            busy_timeout: The longest wait for a lock, in seconds.
+
+        Raises:
+            ConfigurationError: The driver is not installed.
+        """
+
+    @abstractmethod
+    def begin_write(self, connection: Connection) -> None:
+        """Open the transaction for writing now, so that what it reads first stays true until it writes."""
+
+    @abstractmethod
+    def keeps_decimal(self, value: Decimal, scale: int) -> bool:
+        """Whether a numeric column that returns `scale` decimal places gives back an equal number."""
+
+    @abstractmethod
+    def translate(self, error: DBAPIError) -> StorageError | None:
+        """Say in our terms what the driver's error means, None where we have no term for it."""
+
+    @abstractmethod
+    def allocate_ids(self, connection: Connection, key: Column[int], count: int) -> range | list[int]:
+        """Take `count` integer keys, in rising order, that no record has or ever had; the transaction writes."""
+
+    @abstractmethod
+    def lock_table(self, connection: Connection, table: Table) -> None:
+        """Keep other writers of a table waiting until the transaction ends."""
+
+
+def json_text(value: Any) -> str:
+    """Print a value of a JSON column, dates, decimals and UUIDs inside it as strings.
+
+    Example:
+        >>> json_text({"axis": 1, "note": None})
+        '{"axis":1,"note":null}'
+    """
+    return to_json(value).decode()

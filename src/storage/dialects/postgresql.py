@@ -1,0 +1,94 @@
+"""PostgreSQL: engines, locks and what its errors mean."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from pydantic_core import from_json
+from sqlalchemy import URL, Column, Connection, Engine, Table, create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from storage.dialects.base import Dialect, json_text
+from storage.errors import (
+    ConstraintViolation,
+    DatabaseBusy,
+    DatabaseUnavailable,
+    DuplicateRecord,
+    ForeignKeyViolation,
+    StorageError,
+)
+
+# Codes and classes of https://www.postgresql.org/docs/current/errcodes-appendix.html
+_UNIQUE = "23505"
+_FOREIGN_KEY = "23503"
+_INTEGRITY = "23"
+_BUSY = {"55P03", "40001", "40P01"}  # lock not available, serialization failure, deadlock detected
+_UNAVAILABLE = ("08", "53", "57P", "58", "25006")  # connection, resources, shutdown, system, read-only
+_KEY = re.compile(r"Key \((.+?)\)=")
+
+
+class PostgreSQLDialect(Dialect):
+    """PostgreSQL, by psycopg 3."""
+
+    name = "postgresql"
+    reads_inline = False
+    counts_given_ids = False
+
+    def create_engine(self, url: URL, *, busy_timeout: float) -> Engine:
+        """Make an engine: times in UTC, waits for locks bounded, lost connections replaced."""
+        options = f"-c lock_timeout={int(busy_timeout * 1000)} -c timezone=UTC"
+        return create_engine(
+            url,
+            connect_args={"options": options},
+            pool_pre_ping=True,
+            json_serializer=json_text,
+            json_deserializer=from_json,
+        )
+
+    def begin_write(self, connection: Connection) -> None:
+        """Nothing to do: what is read to be written is read with FOR UPDATE."""
+
+    def keeps_decimal(self, value: Decimal, scale: int) -> bool:
+        """NUMERIC is exact; its scale and precision are the column's own."""
+        del value, scale
+        return True
+
+    def translate(self, error: DBAPIError) -> StorageError | None:
+        """Say what the server's error means."""
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if state == _UNIQUE:
+            return _duplicate(error)
+        if state == _FOREIGN_KEY:
+            message = "a reference points to a record that does not exist, or other records still refer to this one"
+            return ForeignKeyViolation(message)
+        if state.startswith(_INTEGRITY):
+            return ConstraintViolation("a constraint of the table would be broken")
+        if state in _BUSY:
+            message = "another transaction had the record or table locked for too long"
+            return DatabaseBusy(message, hint="try again, or raise VENTION_STORAGE_BUSY_TIMEOUT")
+        if error.connection_invalidated or not state or state.startswith(_UNAVAILABLE):
+            return DatabaseUnavailable("the database server cannot be used now", hint="see its log, then try again")
+        return None
+
+    def allocate_ids(self, connection: Connection, key: Column[int], count: int) -> list[int]:
+        """Take the next numbers of the column's sequence."""
+        statement = text("SELECT nextval(pg_get_serial_sequence(:table, :column)) FROM generate_series(1, :count)")
+        quoted = connection.dialect.identifier_preparer.quote(key.table.name)
+        return list(connection.scalars(statement, {"table": quoted, "column": key.name, "count": count}))
+
+    def lock_table(self, connection: Connection, table: Table) -> None:
+        """Keep other writers of the table waiting; readers go on."""
+        quoted = connection.dialect.identifier_preparer.format_table(table)
+        connection.execute(text(f"LOCK TABLE {quoted} IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _duplicate(error: DBAPIError) -> DuplicateRecord:
+    diagnosis = getattr(error.orig, "diag", None)
+    match = _KEY.search(getattr(diagnosis, "message_detail", None) or "")
+    columns = tuple(match.group(1).split(", ")) if match else ()
+    table = getattr(diagnosis, "table_name", None) or "the table"
+    return DuplicateRecord(f"another record of {table} has the same {', '.join(columns) or 'key'}", columns=columns)
+
+
+POSTGRESQL = PostgreSQLDialect()

@@ -1,0 +1,67 @@
+"""What SQLite's errors mean in our terms."""
+
+from __future__ import annotations
+
+import re
+
+from storage.errors import (
+    ConstraintViolation,
+    DatabaseBusy,
+    DatabaseUnavailable,
+    DuplicateRecord,
+    ForeignKeyViolation,
+    StorageError,
+)
+
+# By text, since the bundled driver has no extended error codes; SQLite keeps these texts stable
+# (https://www.sqlite.org/src/file/src/main.c, sqlite3ErrStr).
+_UNAVAILABLE = {
+    "database or disk is full": "free some disk space, then try again",
+    "disk I/O error": "check the disk and its cable or card, then try again",
+    "attempt to write a readonly database": "make the database file and its folder writable",
+    "unable to open database file": "check that the folder exists and may be written",
+    "database disk image is malformed": "restore a backup",
+    "file is not a database": "point the database URL at a SQLite file",
+    "rolled back by SQLite": "try the whole transaction again",
+}
+_COLUMNS = re.compile(r"constraint failed: (.+)$")
+
+
+def meaning_of(error: BaseException) -> StorageError | None:
+    """Translate an error of the driver.
+
+    Args:
+        error: What the driver raised.
+
+    Returns:
+        The error in our terms, None where we have none for it.
+
+    Example:
+        >>> import sqlite3
+        >>> print(meaning_of(sqlite3.IntegrityError("UNIQUE constraint failed: user.email")))
+        another record of user has the same email
+    """
+    text = str(error)
+    if "UNIQUE constraint failed" in text:
+        table, columns = _failed_columns(text)
+        return DuplicateRecord(f"another record of {table} has the same {', '.join(columns)}", columns=columns)
+    if "FOREIGN KEY constraint failed" in text:
+        message = "a reference points to a record that does not exist, or other records still refer to this one"
+        return ForeignKeyViolation(message)
+    if "constraint failed" in text:
+        return ConstraintViolation(f"a constraint of the table would be broken: {text}")
+    if "is locked" in text:
+        message = "another process had the database locked for too long"
+        return DatabaseBusy(message, hint="try again, or raise VENTION_STORAGE_BUSY_TIMEOUT")
+    for phrase, hint in _UNAVAILABLE.items():
+        if phrase in text:
+            return DatabaseUnavailable(f"the database cannot be used: {text}", hint=hint)
+    return None
+
+
+def _failed_columns(text: str) -> tuple[str, tuple[str, ...]]:
+    """Table and columns of "UNIQUE constraint failed: user.name, user.email"."""
+    match = _COLUMNS.search(text)
+    names = match.group(1).split(", ") if match else []
+    table, _, _ = names[0].partition(".") if names else ("the table", "", "")
+    return table, tuple(name.rpartition(".")[2] for name in names)

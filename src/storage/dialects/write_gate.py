@@ -1,0 +1,95 @@
+"""The queue in which the writers of this process wait for SQLite's single write lock.
+
+SQLite makes rivals poll for its lock, so the unlucky ones starve, and it cannot see that the lock's owner waits for
+the very thread that asks. Here writers wait in the order in which they came, and a wait that cannot end is refused.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from storage.errors import DatabaseBusy, WriteWouldDeadlock
+from storage.owner import Owner, current_owner
+
+
+class WriteGate:
+    """A fair lock that knows its owner.
+
+    Args:
+        timeout: The longest wait, in seconds.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._mutex = threading.Lock()
+        self._owner: Owner | None = None
+        self._since = 0.0
+        self._waiting: deque[_Ticket] = deque()
+
+    def acquire(self) -> float:
+        """Wait for the lock.
+
+        Returns:
+            The seconds waited.
+
+        Raises:
+            WriteWouldDeadlock: The owner is the caller itself, or another task of the caller's event loop.
+            DatabaseBusy: The owner kept the lock longer than the timeout.
+        """
+        owner = current_owner()
+        with self._mutex:
+            if self._owner is None:
+                self._take(owner)
+                return 0.0
+            self._refuse_deadlock(self._owner, owner)
+            ticket = _Ticket(owner)
+            self._waiting.append(ticket)
+        started = time.monotonic()
+        if not ticket.granted.wait(self.timeout):
+            self._give_up(ticket)
+        return time.monotonic() - started
+
+    def release(self) -> None:
+        """Hand the lock to the writer that has waited longest; any thread may call it."""
+        with self._mutex:
+            self._owner = None
+            if self._waiting:
+                ticket = self._waiting.popleft()
+                self._take(ticket.owner)
+                ticket.granted.set()
+
+    def _take(self, owner: Owner) -> None:
+        self._owner = owner
+        self._since = time.monotonic()
+
+    def _give_up(self, ticket: _Ticket) -> None:
+        with self._mutex:
+            if ticket.granted.is_set():
+                return  # it came between the end of the wait and now
+            self._waiting.remove(ticket)
+            holder, held = self._owner, time.monotonic() - self._since
+        message = f"waited {self.timeout:g} s for a write: {holder} has had a transaction open for {held:.1f} s"
+        raise DatabaseBusy(message, hint="keep transactions short and never wait for another writer inside one")
+
+    @staticmethod
+    def _refuse_deadlock(holder: Owner, owner: Owner) -> None:
+        if holder.same(owner):
+            message = f"{owner} writes while it has a transaction open in another session"
+            hint = "end that session first, or let this write join it with `with use_session(session):`"
+            raise WriteWouldDeadlock(message, hint=hint)
+        if holder.blocks(owner):
+            message = f"{owner} would block its event loop to wait for a transaction of {holder}"
+            hint = "write with `await in_thread(...)`, or do not await inside a transaction"
+            raise WriteWouldDeadlock(message, hint=hint)
+
+
+class _Ticket:
+    """One writer's place in the queue."""
+
+    __slots__ = ("granted", "owner")
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.granted = threading.Event()

@@ -1,0 +1,123 @@
+"""Errors of the storage package.
+
+Every error that storage raises on purpose is a `StorageError`; its text says in one sentence what is wrong and what
+to do. Exceptions that a hook raises reach the caller unchanged.
+
+    StorageError
+    ├── ConfigurationError         the set-up is wrong: no bootstrap, a URL that does not open, …
+    │   ├── UnsupportedModel       a model that no accessor can keep: composite key, column type, …
+    │   └── SchemaMismatch         the tables in the database are not what the models say
+    ├── RecordInvalid              values refused before any SQL (also a ValueError)
+    ├── RecordDeleted              the record is soft-deleted: restore it first
+    ├── DuplicateRecord            a key or unique value that another record has
+    ├── ForeignKeyViolation        a reference to nowhere, or a record that others refer to
+    ├── ConstraintViolation        any other constraint of the table
+    ├── RecordLimitReached         the table already holds as many active records as it may
+    └── DatabaseUnavailable        the database cannot be used now; the same call may succeed later
+        └── DatabaseBusy           another writer kept its lock longer than the busy timeout
+            └── WriteWouldDeadlock waiting would never end: the lock's owner waits for this very thread or task
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class StorageError(Exception):
+    """Root of everything that storage raises on purpose.
+
+    Args:
+        message: What is wrong, without a full stop at its end.
+        hint: What to do about it; joined to the message with a semicolon.
+
+    Example:
+        >>> str(StorageError("the file is read-only", hint="make it writable"))
+        'the file is read-only; make it writable'
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.hint = hint
+
+
+class ConfigurationError(StorageError):
+    """The set-up is wrong: nothing works until the code or the environment changes."""
+
+
+class UnsupportedModel(ConfigurationError):
+    """A model that no accessor can keep, raised when the accessor is made."""
+
+
+class SchemaMismatch(ConfigurationError):
+    """The tables in the database differ from the models; the text names each difference and the SQL that mends it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One reason why a record was refused."""
+
+    field: str
+    """The attribute of the model, with a path into it where there is one (`settings.axis`, `points[2].x`)."""
+    message: str
+    """What is wrong with its value and what would be right."""
+
+
+class RecordInvalid(StorageError, ValueError):
+    """Values that the model or its columns cannot hold, refused before any SQL.
+
+    Args:
+        model: Name of the model's class.
+        problems: What is wrong, one entry a field.
+
+    Example:
+        >>> error = RecordInvalid("User", [Problem(field="name", message="is required")])
+        >>> str(error)
+        'User is invalid: name is required'
+    """
+
+    def __init__(self, model: str, problems: Sequence[Problem]) -> None:
+        text = ", ".join(f"{problem.field} {problem.message}".strip() for problem in problems)
+        super().__init__(f"{model} is invalid: {text}")
+        self.problems = tuple(problems)
+
+
+class RecordDeleted(StorageError):
+    """A write to a soft-deleted record."""
+
+
+class DuplicateRecord(StorageError):
+    """A primary key or a unique value that another record already has.
+
+    Args:
+        message: What is wrong.
+        columns: The columns whose values another record has, where the database says so.
+    """
+
+    def __init__(self, message: str, *, columns: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.columns = tuple(columns)
+
+
+class ForeignKeyViolation(StorageError):
+    """A reference to a record that does not exist, or the removal of one that others refer to."""
+
+
+class ConstraintViolation(StorageError):
+    """A constraint of the table, other than uniqueness and foreign keys, that a write would break."""
+
+
+class RecordLimitReached(StorageError):
+    """The table already holds as many active records as it may."""
+
+
+class DatabaseUnavailable(StorageError):
+    """The database cannot be used now (disk full, I/O error, lost connection); the same call may succeed later."""
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """Another writer kept its lock longer than the busy timeout."""
+
+
+class WriteWouldDeadlock(DatabaseBusy):
+    """Waiting for the lock would never end, because its owner waits for this very thread or task."""

@@ -1,0 +1,1 @@
+"""Accessors as RPCs: models become messages, writes become handlers, errors become codes."""

@@ -1,0 +1,48 @@
+"""Ids that were given out and must not come back."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Table, text
+
+
+def reserve_ids(connection: Connection, table: Table, floor: int) -> None:
+    """Make the next id of a table greater than a number; it never makes it smaller.
+
+    The database numbers rows by a counter of its own (SQLite: `sqlite_sequence`, PostgreSQL: the column's sequence).
+    Rows that come from elsewhere, from an archive or an older version, do not move that counter: this does.
+
+    Args:
+        connection: A connection in a write transaction.
+        table: A table with an integer key that the database numbers; of any other nothing is reserved.
+        floor: The greatest id that was ever given out.
+    """
+    key = table.autoincrement_column
+    if key is None:
+        return
+    if connection.dialect.name == "sqlite":
+        _raise_sqlite_sequence(connection, table.name, floor)
+    elif connection.dialect.name == "postgresql":
+        _raise_postgresql_sequence(connection, table, key.name, floor)
+
+
+def _raise_sqlite_sequence(connection: Connection, table: str, floor: int) -> None:
+    row = {"table": table, "floor": floor}
+    found = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
+    counter = connection.execute(found, row).scalar()
+    if counter is None:
+        connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :floor)"), row)
+    elif counter < floor:
+        connection.execute(text("UPDATE sqlite_sequence SET seq = :floor WHERE name = :table"), row)
+
+
+def _raise_postgresql_sequence(connection: Connection, table: Table, key: str, floor: int) -> None:
+    preparer = connection.dialect.identifier_preparer
+    name = {"table": preparer.format_table(table), "key": key}
+    sequence = connection.execute(text("SELECT pg_get_serial_sequence(:table, :key)"), name).scalar()
+    if sequence is None or floor < 1:
+        return
+    # The sequence's name comes quoted from the server. `is_called` tells whether last_value was given out already.
+    connection.execute(
+        text(f"SELECT setval(:sequence, :floor) FROM {sequence} WHERE last_value < :floor OR NOT is_called"),  # noqa: S608
+        {"sequence": sequence, "floor": floor},
+    )

@@ -1,0 +1,39 @@
+"""A real server around an app, on a free port of the loopback interface."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import uvicorn
+
+from communication.app import VentionApp
+
+PATIENCE = 10.0
+"""How long a test waits for what must happen, in seconds, before it fails."""
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait until the condition holds; fail when it does not in time."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 # what is waited for is inside the code under test
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def serving(app: VentionApp) -> AsyncIterator[str]:
+    """Serve the app with uvicorn on the running event loop; gives its base URL."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await eventually(lambda: server.started or running.done())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        app.end_streams()
+        server.should_exit = True
+        await asyncio.wait_for(running, PATIENCE)
+        listener.close()
