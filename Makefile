@@ -12,7 +12,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --allow
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --build-deps-for editable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench torture lock
+.PHONY: help setup run test check bench torture lock reference
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -31,15 +31,17 @@ check: setup ## lint, formatting and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: setup ## measure (there is nothing to measure with yet)
-	@echo "No benchmark yet: nothing was measured."
+bench: setup ## measure, each figure next to an alternative (ARGS="--quick accessor" for a look, ARGS=--help)
+	$(BIN)/python -m bench $(ARGS)
 
 torture: setup ## crash, fuzz and load tests in full count
-	$(BIN)/python -m pytest -m torture $(ARGS) || { code=$$?; \
-		[ $$code -eq 5 ] && echo "No torture test yet: nothing was run." || exit $$code; }
+	$(BIN)/python -m pytest -m torture -rP $(ARGS)
+
+reference: setup ## write docs/reference/ from the docstrings
+	$(BIN)/python docs/reference/generate.py
 
 lock: setup ## pin the newest versions that pyproject.toml allows
-	$(COMPILE) --upgrade --output-file requirements.lock pyproject.toml
+	$(COMPILE) --upgrade --extra fast --output-file requirements.lock pyproject.toml
 	$(COMPILE) --upgrade --all-extras --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 
 $(BIN)/python:

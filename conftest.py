@@ -3,7 +3,8 @@
 `python` blocks run as they stand, with `await` allowed at the top. In `console` blocks each line that starts with "$ "
 runs in a shell, and must print what follows it ("..." stands for anything). A block that the reader should not see
 goes into an HTML comment: `<!--- invisible-code-block: python`. `serve(app)` serves an app on 127.0.0.1:8000, where the
-examples expect it, until the document ends.
+examples expect it, until the document ends; `start("hypercorn", …)` does it with another server. `project` is the root
+of the source tree.
 """
 
 from __future__ import annotations
@@ -13,10 +14,15 @@ import asyncio
 import contextlib
 import doctest
 import inspect
+import itertools
+import os
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -26,6 +32,7 @@ from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 from tests.isolation import fresh_registries
 
+PROJECT = Path(__file__).resolve().parent
 COMMAND_TIMEOUT = 60
 """Seconds that one command of a console block may take."""
 STOP_TIMEOUT = 2
@@ -60,10 +67,32 @@ class Program:
         self._stack.callback(thread.join)
         self._stack.callback(setattr, server, "should_exit", True)
 
+    def start(self, *command: str, port: int = 8000) -> None:
+        """Run a server in a process of its own until the document ends; it accepts connections at once."""
+        process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
+        self._stack.callback(process.wait, COMMAND_TIMEOUT)
+        self._stack.callback(process.terminate)
+        deadline = time.monotonic() + COMMAND_TIMEOUT
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"{command[0]} did not start")
+
+
+def environment() -> dict[str, str]:
+    """The environment of a command, which finds the pinned tools first."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+
+
+COUNT = itertools.count()
+
 
 def start(namespace: dict[str, Any]) -> None:
     program = Program()
-    namespace.update(__name__="documentation", program=program, serve=program.serve)
+    # A name of its own for each, so that the ORM tells the models of one from those of the others.
+    namespace.update(__name__=f"documentation_{next(COUNT)}", program=program, project=PROJECT)
+    namespace.update(serve=program.serve, start=program.start)
 
 
 def stop(namespace: dict[str, Any]) -> None:
@@ -85,6 +114,7 @@ def evaluate_console(example: Example) -> None:
             command = f"{command}\n{line}"
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -9,19 +9,26 @@ from contextlib import contextmanager
 from sqlmodel import SQLModel
 
 from communication.decorators import default_registry
+from storage import database
 from storage.auditor import AuditLog
+from storage.rpc import served
 
 
 @contextmanager
 def fresh_registries() -> Iterator[None]:
-    """Forget, at the end, the models and the decorated functions that were declared meanwhile."""
+    """Forget, at the end, the models and decorated functions that were declared meanwhile, and close the database."""
     tables = {*SQLModel.metadata.tables, str(AuditLog.__tablename__)}
     noted = (default_registry._actions, default_registry._streams)
+    accessors = dict(served._by_table)
     default_registry._actions, default_registry._streams = {}, {}
     try:
         yield
     finally:
         default_registry._actions, default_registry._streams = noted
+        served._by_table.clear()
+        served._by_table.update(accessors)
         for name in set(SQLModel.metadata.tables) - tables:
             SQLModel.metadata.remove(SQLModel.metadata.tables[name])
+        database.set_database_url("sqlite://")  # closes what was open under another one
+        database._door.url = None
         gc.collect()

@@ -23,10 +23,12 @@ async def eventually(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def serving(app: VentionApp) -> AsyncIterator[str]:
-    """Serve the app with uvicorn on the running event loop; gives its base URL."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+async def serving(app: VentionApp, port: int = 0) -> AsyncIterator[str]:
+    """Serve the app with uvicorn on the running event loop, on a free port unless told which; gives its base URL."""
+    # Unless the socket says that it is TCP, asyncio leaves Nagle's algorithm on, and each answer takes 40 ms longer.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:

@@ -149,13 +149,17 @@ class VentionApp(FastAPI):
         """End all open streams with `unavailable`, so that a server that stops has nothing to wait for.
 
         It happens by itself when the process is told to stop by SIGINT or SIGTERM. Call it, from any thread, before
-        stopping a server by other means. Until the app is started again, new streams end at once as well.
+        stopping a server by other means. Until the app is started again, new streams end at once as well. A client
+        that has stopped reading cannot be told; only the server can drop it: `uvicorn --timeout-graceful-shutdown 5`.
         """
         self._open_streams.end()
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put CORS around everything, so that refusals and failures of other middleware can be read as well."""
         stack = super().build_middleware_stack()
+        if len(self.user_middleware) == 1 and getattr(self, "max_body_size", None) is None:
+            # Nothing in the stack concerns the RPCs: they are taken out before it, which saves a fifth of a call.
+            stack = _RpcMiddleware(stack, owner=self)
         added: list[object] = [middleware.cls for middleware in self.user_middleware]
         if CORSMiddleware in added:
             return stack
@@ -193,7 +197,6 @@ class VentionApp(FastAPI):
 
     def _emit(self, contract: Contract, lock_path: Path) -> None:
         """Write the contract's files, the lock first: a number must not be forgotten once it was published."""
-        lock_path.parent.mkdir(parents=True, exist_ok=True)
         contract.lock.write(lock_path)
         write_whole(self._proto_path, contract.proto_text.encode())
         write_whole(self._proto_path.with_suffix(".binpb"), contract.descriptor_set)

@@ -53,7 +53,8 @@ class ConnectClient:
         self._timeout = timeout
         self._headers = dict(headers or {})
         # The system's resolver knows names that DNS does not, such as machine.local.
-        self._http = Client(HTTPTransport(tls_include_system_certs=True, use_system_dns=True))
+        self._connections = HTTPTransport(tls_include_system_certs=True, use_system_dns=True)
+        self._http = Client(self._connections)
         self._remote: _Remote | None = None
         self._loading = asyncio.Lock()
 
@@ -127,9 +128,8 @@ class ConnectClient:
             raise self._failure(error) from error
 
     async def close(self) -> None:
-        """Close the client's connections."""
-        if self._remote is not None:
-            await self._remote.transport.close()
+        """Close the client's connections; it cannot be used afterwards."""
+        await self._connections.aclose()
 
     async def __aenter__(self) -> Self:
         return self

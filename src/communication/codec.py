@@ -124,7 +124,7 @@ class JsonCodec(ServerCodec):
             raise RpcError(Code.INVALID_ARGUMENT, "the body is empty", hint="send {} for a request without fields")
         try:
             content = from_json(data, allow_inf_nan=False)
-            if isinstance(content, dict) and data.count(b":") > len(content):
+            if data.count(b":") > _count_names(content):  # a name given twice, or a colon in a text
                 json.loads(data, object_pairs_hook=_refuse_duplicates)
         except ValueError as error:
             raise RpcError(Code.INVALID_ARGUMENT, f"the body is not valid JSON: {error}") from error
@@ -236,6 +236,13 @@ def _to_violation(item: ErrorDetails) -> FieldViolation:
         return FieldViolation(field=path, description="is required")
     text = item["msg"].removeprefix("Input ").removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return FieldViolation(field=path, description=text)
+
+
+def _count_names(content: Any) -> int:
+    """How many names the objects in parsed JSON have."""
+    if type(content) is dict:
+        return len(content) + sum(map(_count_names, content.values()))
+    return sum(map(_count_names, content)) if type(content) is list else 0
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:

@@ -115,7 +115,10 @@ default_registry = Registry()
 """Where `action` and `stream` of this module note functions, and where an app looks unless told otherwise."""
 
 action = default_registry.action
+"""`@action(name=None)`: `Registry.action` of the `default_registry`."""
 stream = default_registry.stream
+"""`@stream(name, *, payload, replay=True, queue_maxsize=1, policy="latest")`: `Registry.stream` of the
+`default_registry`."""
 
 
 def _identity(func: Callable[..., Any]) -> tuple[str, str]:

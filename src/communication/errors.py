@@ -137,7 +137,8 @@ def to_connect_error(error: RpcError) -> ConnectError:
             field_violations=[{"field": item.field, "description": item.description} for item in error.violations]
         )
         details.append(ErrorDetail(AnyMessage(type_url=_BAD_REQUEST_URL, value=body.SerializeToString())))
-    return ConnectError(error.code, error.message, details)
+    text = error.message.encode(errors="replace").decode()  # half a surrogate pair has no form on the wire
+    return ConnectError(error.code, text, details)
 
 
 def from_connect_error(error: ConnectError) -> RpcError:

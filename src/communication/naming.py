@@ -60,11 +60,21 @@ def service_name(app_name: str) -> str:
 def component_prefix(component: str) -> str:
     """Return what the names of a component's RPCs begin with.
 
+    Args:
+        component: The component's name.
+
+    Raises:
+        ContractError: No identifier can be made of the name.
+
     Example:
         >>> component_prefix("pick_place") + "ListRecords"
         'PickPlaceListRecords'
     """
-    return pascal_case(component)
+    prefix = pascal_case(component) if component.isascii() else ""
+    if not _IDENTIFIER.fullmatch(prefix):
+        hint = "name it with ASCII letters, digits, - and _, a letter first"
+        raise ContractError(f"the component name {component!r} cannot name RPCs", hint=hint)
+    return prefix
 
 
 def legacy_component_prefix(component: str) -> str:

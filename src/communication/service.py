@@ -197,7 +197,7 @@ def _action_endpoint(contract: Contract, rpc: Rpc, entry: ActionEntry) -> Endpoi
         token = CURRENT_CALL.set(_call(procedure, context))
         try:
             return rpc.outgoing(await handler(*rpc.arguments(request)))
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a handler that gives up does not end the server
             raise _on_the_wire(error, procedure) from error
         finally:
             CURRENT_CALL.reset(token)
@@ -233,7 +233,7 @@ def _call(procedure: str, context: _Context) -> Call:
     return Call(procedure=procedure, headers=context.request_headers, deadline=deadline)
 
 
-def _on_the_wire(error: Exception, procedure: str) -> ConnectError:
+def _on_the_wire(error: BaseException, procedure: str) -> ConnectError:
     """What the caller is told; of an error that was not meant for callers, nothing."""
     if isinstance(error, RpcError):
         return to_connect_error(error)

@@ -6,6 +6,8 @@ its own, so one that reads slowly, or not at all, costs its queue and delays nob
     latest   the queue keeps the newest `queue_maxsize` values; a slow subscriber skips the older ones
     fifo     a subscriber gets every value; one that falls more than `queue_maxsize` values behind receives what was
              queued and is then ended with `resource_exhausted`, so that it knows that values are missing
+
+A channel lives in one process: an app with streams is served by one worker.
 """
 
 from __future__ import annotations

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy.orm import object_session
+from sqlalchemy.orm.attributes import instance_state
 
 from storage.audited_table import AuditedTable
 from storage.auditor import checked_actor
+from storage.collector import collector_at_rest
 from storage.errors import ConfigurationError, Problem, RecordInvalid
 from storage.hooks import HookEvent, HookRegistry, ModelType
-from storage.reader import reading
 from storage.records import RecordCodec, codec_of
 from storage.scope import Scope
 from storage.table import RecordTable
-from storage.writer import writing
+from storage.writer import joined, write
 
+_MANY = 100  # records from which on a collector at rest pays
 HookFunction = TypeVar("HookFunction", bound=Callable[..., Any])
 
 
@@ -61,7 +63,7 @@ class ModelAccessor(Generic[ModelType]):
         self.codec: RecordCodec[ModelType] = codec_of(model)
         self.hooks: HookRegistry[ModelType] = HookRegistry()
         self._table = RecordTable(self.codec)
-        self._audited = AuditedTable(self._table, self.hooks, component_name if enable_auditing else None)
+        self.writes = AuditedTable(self._table, self.hooks, component_name if enable_auditing else None)
 
     def __repr__(self) -> str:
         return f"ModelAccessor({self.model.__name__}, {self.component!r})"
@@ -115,8 +117,7 @@ class ModelAccessor(Generic[ModelType]):
             DatabaseUnavailable: The database cannot be read now.
         """
         key = self.codec.validate_key(id)
-        with reading() as connection:
-            values = self._table.find(connection, key)
+        values = self._table.find(key)
         if values is None or (self.codec.is_deleted(values) and not include_deleted):
             return None
         return self.codec.build(values)
@@ -130,9 +131,8 @@ class ModelAccessor(Generic[ModelType]):
         Raises:
             DatabaseUnavailable: The database cannot be read now.
         """
-        with reading() as connection:
-            records = self._table.find_all(connection, include_deleted=include_deleted)
-        return [self.codec.build(values) for values in records]
+        records = self._table.find_all(include_deleted=include_deleted)
+        return self.codec.build_all(records)
 
     def page(self, *, size: int | None, after: Any = None, include_deleted: bool = False) -> list[ModelType]:
         """Read some records, in the order of the keys, so that no write moves a record from one page to another.
@@ -147,9 +147,8 @@ class ModelAccessor(Generic[ModelType]):
             DatabaseUnavailable: The database cannot be read now.
         """
         start = None if after is None else self.codec.validate_key(after)
-        with reading() as connection:
-            records = self._table.find_all(connection, include_deleted=include_deleted, after=start, size=size)
-        return [self.codec.build(values) for values in records]
+        records = self._table.find_all(include_deleted=include_deleted, after=start, size=size)
+        return self.codec.build_all(records)
 
     # write
 
@@ -189,14 +188,9 @@ class ModelAccessor(Generic[ModelType]):
             DatabaseUnavailable: The database cannot be written now.
         """
         checked_actor(actor)
-        values = self.codec.validate_loaded(obj)
-        key = values[self.codec.key.name]
-        with self._taking([obj]) as scope:
-            row = None if key is None else self._table.find_to_write(scope, key)
-            if row is None:
-                self._audited.insert(scope, [obj], actor)
-            else:
-                self._audited.update(scope, obj, row, actor)
+        with self._taking([obj]):
+            key = self.codec.validate_loaded(obj)[self.codec.key.name]
+            self._change([obj], lambda scope: self.writes.save(scope, obj, key, actor))
         return obj
 
     def update(self, id: Any, changes: Mapping[str, Any], actor: str = "internal") -> ModelType | None:  # noqa: A002 - as in get()
@@ -222,15 +216,7 @@ class ModelAccessor(Generic[ModelType]):
         if unknown:
             problems = [Problem(field=name, message="is not an attribute that can change") for name in unknown]
             raise RecordInvalid(self.model.__name__, problems)
-        with writing() as scope:
-            row = self._table.find_to_write(scope, key)
-            if row is None or self.codec.is_deleted(row):
-                return None
-            instance = self.codec.build(dict(row))
-            for name, value in changes.items():
-                setattr(instance, name, value)
-            self._audited.update(scope, instance, row, actor)
-        return instance
+        return write(lambda scope: self.writes.update(scope, key, changes, actor))
 
     def delete(self, id: Any, actor: str = "internal") -> bool:  # noqa: A002 - the page's signature
         """Delete a record: softly where the model has `deleted_at`, else for good.
@@ -266,13 +252,7 @@ class ModelAccessor(Generic[ModelType]):
         key = self.codec.validate_key(id)
         if not self.codec.soft_delete:
             return False
-        with writing() as scope:
-            row = self._table.find_to_write(scope, key)
-            if row is None:
-                return False
-            if self.codec.is_deleted(row):
-                self._audited.restore(scope, row, actor)
-        return True
+        return write(lambda scope: self.writes.restore(scope, key, actor)) is not None
 
     # batch
 
@@ -294,13 +274,14 @@ class ModelAccessor(Generic[ModelType]):
         """
         checked_actor(actor)
         records = list(objs)
-        values = [self.codec.validate(instance) for instance in records]
         if len({id(instance) for instance in records}) < len(records):
             problem = Problem(field=self.codec.key.name, message="must be new, and one object is in the list twice")
             raise RecordInvalid(self.model.__name__, [problem])
-        if records:
-            with self._taking(records) as scope:
-                self._audited.insert(scope, records, actor, values)
+        resting = collector_at_rest() if len(records) >= _MANY else nullcontext()
+        with resting, self._taking(records):
+            values = [self.codec.validate(instance) for instance in records]
+            if records:
+                self._change(records, lambda scope: self.writes.insert(scope, records, actor, values))
         return records
 
     def delete_many(self, ids: Iterable[Any], actor: str = "internal") -> int:
@@ -319,13 +300,7 @@ class ModelAccessor(Generic[ModelType]):
         """
         checked_actor(actor)
         keys = list(dict.fromkeys(self.codec.validate_key(key) for key in ids))
-        if not keys:
-            return 0
-        with writing() as scope:
-            rows = [row for row in self._table.find_many_to_write(scope, keys) if not self.codec.is_deleted(row)]
-            if rows:
-                self._audited.delete(scope, rows, actor)
-        return len(rows)
+        return write(lambda scope: self.writes.delete(scope, keys, actor)) if keys else 0
 
     @contextmanager
     def limited(self, limit: int | None) -> Iterator[None]:
@@ -337,31 +312,43 @@ class ModelAccessor(Generic[ModelType]):
         Raises:
             RecordLimitReached: There would be more; what the block wrote is undone.
         """
-        with writing() as scope:
-            if limit is not None:
-                scope.dialect.lock_table(scope.connection, self.codec.table)
+        with joined() as scope, self.writes.limited(scope, limit):
             yield
-            if limit is not None and scope.written:
-                self._table.check_limit(scope, limit)
 
     # between
 
     @contextmanager
-    def _taking(self, instances: Sequence[ModelType]) -> Iterator[Scope]:
-        """Write instances that no session may write meanwhile, unaudited; put them back as they were if it fails."""
-        sessions = [object_session(instance) for instance in instances]
-        for instance, session in zip(instances, sessions, strict=True):
-            if session is not None:
-                session.expunge(instance)
-        mementos = [self.codec.capture(instance) for instance in instances]
+    def _taking(self, instances: Sequence[ModelType]) -> Iterator[None]:
+        """Take instances out of the sessions they are in, which would write them unaudited, and bring them back.
+
+        What could not be written must not be written by the session either: it reads the record again, and a new one
+        stays outside.
+        """
+        found = [(instance, object_session(instance)) for instance in instances if isinstance(instance, self.model)]
+        taken = [(instance, session) for instance, session in found if session is not None]
+        for instance, session in taken:
+            session.expunge(instance)
         try:
-            with writing() as scope:
-                yield scope
+            yield
         except BaseException:
+            for instance, session in taken:
+                if instance_state(instance).key is not None:
+                    session.add(instance)
+                    session.expire(instance)
+            raise
+        for instance, session in taken:
+            session.add(instance)
+
+    def _change(self, instances: Sequence[ModelType], work: Callable[[Scope], None]) -> None:
+        """Write instances, which are as they were if it is rolled back, now or later."""
+        mementos = [self.codec.capture(instance) for instance in instances]
+
+        def revert() -> None:
             for instance, memento in zip(instances, mementos, strict=True):
                 self.codec.revert(instance, memento)
-            raise
-        finally:
-            for instance, session in zip(instances, sessions, strict=True):
-                if session is not None:
-                    session.add(instance)
+
+        def undoable(scope: Scope) -> None:
+            scope.outcomes.add(rolled_back=revert)
+            work(scope)
+
+        write(undoable)

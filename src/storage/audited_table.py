@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Generic
+from typing import Any, Generic
 
 import sqlalchemy as sa
 
@@ -55,28 +56,73 @@ class AuditedTable(Generic[ModelType]):
         self._stamp(instances, written)
         self._run(HookEvent.AFTER_INSERT, scope, instances)
 
-    def update(self, scope: Scope, instance: ModelType, row: Values, actor: str) -> None:
-        """Write what an instance changes in its row; nothing, and without hooks, where it changes nothing.
+    def save(self, scope: Scope, instance: ModelType, key: Any, actor: str) -> None:
+        """Insert an instance whose key is new or None, else write what its holder changed.
 
         Raises:
-            RecordDeleted: The row is soft-deleted.
+            RecordDeleted: The record is soft-deleted.
         """
+        row = None if key is None else self._table.find_to_write(scope, key)
+        if row is None:
+            self.insert(scope, [instance], actor)
+            return
         if self._codec.is_deleted(row):
-            message = f"{self._codec.model.__name__} {row[self._key]} is deleted"
-            raise RecordDeleted(message, hint="restore it first")
+            raise RecordDeleted(f"{self._codec.model.__name__} {key} is deleted", hint="restore it first")
         self._change(scope, instance, row, actor, Operation.UPDATE)
 
-    def restore(self, scope: Scope, row: Values, actor: str) -> None:
-        """Make the record of a soft-deleted row active again."""
-        instance = self._codec.build(dict(row))
-        setattr(instance, DELETED_AT, None)
-        self._change(scope, instance, row, actor, Operation.RESTORE)
+    def update(self, scope: Scope, key: Any, changes: Mapping[str, Any], actor: str) -> ModelType | None:
+        """Write some attributes of a record; returns it, None where there is no active one."""
+        row = self._table.find_to_write(scope, key)
+        if row is None or self._codec.is_deleted(row):
+            return None
+        instance = self._codec.build(self._codec.copy(row))
+        for name, value in changes.items():
+            setattr(instance, name, value)
+        self._change(scope, instance, row, actor, Operation.UPDATE)
+        return instance
 
-    def delete(self, scope: Scope, rows: Sequence[Values], actor: str) -> None:
-        """Delete the records of some rows, softly where the model has `deleted_at`."""
-        instances = [self._codec.build(dict(row)) for row in rows]
+    def restore(self, scope: Scope, key: Any, actor: str) -> ModelType | None:
+        """Make a soft-deleted record active again; returns the active record, None where there is none."""
+        row = self._table.find_to_write(scope, key)
+        if row is None:
+            return None
+        instance = self._codec.build(self._codec.copy(row))
+        if self._codec.is_deleted(row):
+            setattr(instance, DELETED_AT, None)
+            self._change(scope, instance, row, actor, Operation.RESTORE)
+        return instance
+
+    def put(self, scope: Scope, key: Any, changes: Mapping[str, Any], actor: str) -> bool:
+        """Write attributes of a record that is there, deleted or not, `deleted_at` among them; whether any changed.
+
+        The hooks are those of an update. The trail tells of a deletion or a restoration where `deleted_at` says so.
+        """
+        row = self._table.find_to_write(scope, key)
+        if row is None:
+            raise LookupError(key)
+        instance = self._codec.build(self._codec.copy(row))
+        for name, value in changes.items():
+            setattr(instance, name, value)
+        was_deleted, is_deleted = (self._codec.is_deleted(values) for values in (row, {**row, **changes}))
+        operation = Operation.SOFT_DELETE if is_deleted else Operation.RESTORE
+        return self._change(scope, instance, row, actor, operation if was_deleted != is_deleted else Operation.UPDATE)
+
+    def delete(self, scope: Scope, keys: Iterable[Any], actor: str, *, for_good: bool = False) -> int:
+        """Delete the active ones of some records, softly where the model has `deleted_at`; returns their number.
+
+        Args:
+            scope: Where to write.
+            keys: The keys of the records.
+            actor: Who does it.
+            for_good: Whether they are removed, soft-deleted ones too, although the model has `deleted_at`.
+        """
+        found = [self._table.find_to_write(scope, key) for key in keys]
+        rows = [row for row in found if row is not None and (for_good or not self._codec.is_deleted(row))]
+        if not rows:
+            return 0
+        instances = [self._codec.build(self._codec.copy(row)) for row in rows]
         self._run(HookEvent.BEFORE_DELETE, scope, instances)
-        if self._codec.soft_delete:
+        if self._codec.soft_delete and not for_good:
             now = datetime.now(UTC)
             self._table.mark(scope, rows, {DELETED_AT: now})
             marked = [{**row, DELETED_AT: now} for row in rows]
@@ -86,18 +132,38 @@ class AuditedTable(Generic[ModelType]):
             self._table.delete(scope, rows)
             self._audit(scope, actor, Operation.DELETE, [(row, None) for row in rows])
         self._run(HookEvent.AFTER_DELETE, scope, instances)
+        return len(rows)
 
-    def _change(self, scope: Scope, instance: ModelType, row: Values, actor: str, operation: Operation) -> None:
+    @contextmanager
+    def limited(self, scope: Scope, limit: int | None) -> Iterator[None]:
+        """Bound the active records that the writes of a block may leave, None for any number.
+
+        Raises:
+            RecordLimitReached: There would be more.
+        """
+        if limit is None:
+            yield
+            return
+        scope.dialect.lock_table(scope.connection, self._codec.table)
+        written = len(scope.written)
+        yield
+        if len(scope.written) > written:
+            self._table.check_limit(scope, limit)
+
+    def _change(self, scope: Scope, instance: ModelType, row: Values, actor: str, operation: Operation) -> bool:
+        """Write what an instance changes in its row; whether there was anything."""
         changes = self._changes(instance, row)
-        if changes and self._run(HookEvent.BEFORE_UPDATE, scope, [instance]):
+        hooked = bool(changes) and self._run(HookEvent.BEFORE_UPDATE, scope, [instance])
+        if hooked:
             changes = self._changes(instance, row)
         if not changes:
             self._stamp([instance], [row])
-            return
-        written = self._table.update(scope, row, changes)
+            return False
+        written = self._table.update(scope, row, changes, reread=hooked)
         self._audit(scope, actor, operation, [(row, written)])
         self._stamp([instance], [written])
         self._run(HookEvent.AFTER_UPDATE, scope, [instance])
+        return True
 
     def _changes(self, instance: ModelType, row: Values) -> Values:
         return self._codec.changes(instance, self._codec.validate(instance, defaults=row), row)
@@ -137,4 +203,4 @@ class AuditedTable(Generic[ModelType]):
             return
         if (highest := highest_id(scope, self._component)) is not None:
             reserve_ids(scope.connection, self._codec.table, highest)
-        scope.callbacks.append(lambda: setattr(self, "_ids_reserved_in", engine))
+        scope.outcomes.add(committed=lambda: setattr(self, "_ids_reserved_in", engine))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,16 +14,18 @@ from sqlmodel import Field, SQLModel, UTCDateTime
 
 from storage.errors import Problem, RecordInvalid
 from storage.scope import Scope
+from storage.statements import Statement
 
 
 class Operation(StrEnum):
-    """What was done to a record."""
+    """What was done to a record, or to the database as a whole."""
 
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
     SOFT_DELETE = "soft_delete"
     RESTORE = "restore"
+    BACKUP = "backup"
 
 
 class AuditLog(SQLModel, table=True):
@@ -36,24 +39,31 @@ class AuditLog(SQLModel, table=True):
         WHERE auditlog.component = :component_1
     """
 
+    # Each filter of `storage.trail` has an index that gives its entries newest first, so that none have to be sorted,
+    # however many there are; the one of record_id serves `highest_id`.
     __table_args__ = (
+        sa.Index("ix_auditlog_timestamp", "timestamp"),
+        sa.Index("ix_auditlog_component_timestamp", "component", "timestamp"),
         sa.Index("ix_auditlog_component_record_id", "component", "record_id"),
-        sa.Index("ix_auditlog_component_record_key", "component", "record_key"),
+        sa.Index("ix_auditlog_component_record_key_timestamp", "component", "record_key", "timestamp"),
+        sa.Index("ix_auditlog_record_key_timestamp", "record_key", "timestamp"),
+        sa.Index("ix_auditlog_operation_timestamp", "operation", "timestamp"),
+        sa.Index("ix_auditlog_actor_timestamp", "actor", "timestamp"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     """Counts up; ids never come back."""
-    timestamp: datetime = Field(sa_type=UTCDateTime, index=True)
+    timestamp: datetime = Field(sa_type=UTCDateTime)
     """When, in UTC."""
     component: str
     """The component name of the accessor that wrote."""
-    record_id: int | None = Field(default=None, sa_type=sa.BigInteger, index=True)
+    record_id: int | None = Field(default=None, sa_type=sa.BigInteger)
     """The record's key where it is an integer."""
-    record_key: str = Field(index=True)
+    record_key: str
     """The record's key as text, for every kind of key."""
-    operation: str = Field(index=True)
+    operation: str
     """An `Operation`."""
-    actor: str = Field(index=True)
+    actor: str
     """Who did it."""
     before: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON(none_as_null=True))
     """The whole record before, None where there was none."""
@@ -76,7 +86,9 @@ class Change:
 
 
 _TABLE = cast(sa.Table, AuditLog.__table__)  # type: ignore[attr-defined]
-_INSERT = sa.insert(_TABLE)
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # control characters, halves of surrogate pairs
+_INSERT = Statement(sa.insert(_TABLE), [column.key for column in _TABLE.columns if not column.primary_key])
+_HIGHEST = Statement(sa.select(sa.func.max(_TABLE.c.record_id)).where(_TABLE.c.component == sa.bindparam("name")))
 
 
 def write_audit(scope: Scope, component: str, actor: str, changes: Iterable[Change]) -> None:
@@ -103,7 +115,7 @@ def write_audit(scope: Scope, component: str, actor: str, changes: Iterable[Chan
         for change in changes
     ]
     if rows:
-        scope.execute(_INSERT, rows if len(rows) > 1 else rows[0])
+        scope.run_many(_INSERT, rows)
 
 
 def checked_actor(actor: Any) -> str:
@@ -112,14 +124,13 @@ def checked_actor(actor: Any) -> str:
     Raises:
         RecordInvalid: It is not text, or text that a database cannot keep.
     """
-    if isinstance(actor, str) and "\0" not in actor and actor.isprintable() and actor.strip():
+    if isinstance(actor, str) and actor.strip() and not _UNFIT.search(actor):
         return actor
-    problem = Problem(field="actor", message="must be printable text that names who did it")
+    problem = Problem(field="actor", message="must be one line of text that names who did it")
     raise RecordInvalid(AuditLog.__name__, [problem])
 
 
 def highest_id(scope: Scope, component: str) -> int | None:
     """The highest integer key that the trail knows of a component, None where there is none."""
-    statement = sa.select(sa.func.max(_TABLE.c.record_id)).where(_TABLE.c.component == component)
-    highest: int | None = scope.execute(statement).scalar()
+    highest: int | None = scope.rows(_HIGHEST, {"name": component})[0][0]
     return highest

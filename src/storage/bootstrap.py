@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from sqlalchemy import Engine, inspect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel import SQLModel
 
 from storage.database import DEFAULT_URL, URL_VARIABLE, current_database, set_database_url
@@ -51,12 +51,11 @@ def bootstrap(*, database_url: str | None = None, create_tables: bool = True) ->
             raise SchemaMismatch(message, hint="call bootstrap(create_tables=True) once, which brings it up to date")
         if create_tables or _has_tables(database.engine):
             check(database.engine, metadata)
-    except DBAPIError as error:
-        raise _explain(database.engine, database.dialect.translate(error), error) from error
-    except DatabaseBusy:
-        raise
-    except DatabaseUnavailable as error:
-        raise _explain(database.engine, error, error) from error
+    except (DBAPIError, DatabaseUnavailable) as error:
+        meaning = error if isinstance(error, DatabaseUnavailable) else database.dialect.translate(error)
+        if isinstance(meaning, DatabaseBusy):
+            raise meaning from error.__cause__
+        raise _explain(database.engine, error, meaning) from error
 
 
 def _has_tables(engine: Engine) -> bool:
@@ -64,22 +63,22 @@ def _has_tables(engine: Engine) -> bool:
     return not set(inspect(engine).get_table_names()).isdisjoint(SQLModel.metadata.tables)
 
 
-def _explain(engine: Engine, meaning: StorageError | None, error: Exception) -> StorageError:
-    """Say in one sentence why the database does not open."""
-    if isinstance(meaning, DatabaseBusy):
-        return meaning
+def _explain(engine: Engine, error: Exception, meaning: StorageError | None) -> ConfigurationError:
+    """Say in one sentence why the database cannot be used."""
+    cause = error.orig if isinstance(error, DBAPIError) else error.__cause__
+    reason = str(cause or error).strip().partition("\n")[0]
     path = engine.url.database
-    if engine.dialect.name == "sqlite" and path and not path.startswith("file:"):
-        return _explain_file(Path(path), meaning)
-    shown = engine.url.render_as_string(hide_password=True)
-    reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-    hint = meaning.hint if meaning else None
     if engine.dialect.name != "sqlite":
+        shown = engine.url.set(query={}).render_as_string(hide_password=True)
         hint = "check the database URL, and that the server runs and lets you in"
-    return ConfigurationError(f"the database {shown} cannot be used: {reason}", hint=hint)
+        failed_to_connect = isinstance(error, OperationalError)
+        return ConfigurationError(f"{shown} cannot be used: {reason}", hint=hint if failed_to_connect else None)
+    found = _look_at_file(Path(path)) if path and not path.startswith("file:") else None
+    return found or ConfigurationError(f"{path} cannot be used: {reason}", hint=meaning.hint if meaning else None)
 
 
-def _explain_file(path: Path, meaning: StorageError | None) -> ConfigurationError:
+def _look_at_file(path: Path) -> ConfigurationError | None:
+    """Find what SQLite does not tell."""
     if path.is_dir():
         return ConfigurationError(f"the database {path} is a directory", hint="add the name of a file to the URL")
     if not path.parent.is_dir():
@@ -91,7 +90,7 @@ def _explain_file(path: Path, meaning: StorageError | None) -> ConfigurationErro
     except OSError as error:
         message = f"the database {path} cannot be opened: {(error.strerror or str(error)).lower()}"
         return ConfigurationError(message, hint="let this user read and write the file and its folder")
-    if header not in {b"", _HEADER}:
-        hint = "point the database URL at a SQLite file, or at a new name"
-        return ConfigurationError(f"the file {path} is not a SQLite database", hint=hint)
-    return ConfigurationError(f"the database {path} cannot be used: {meaning or 'SQLite does not open it'}")
+    if header in {b"", _HEADER}:
+        return None
+    hint = "point the database URL at a SQLite file, or at a new name"
+    return ConfigurationError(f"the file {path} is not a SQLite database", hint=hint)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from uuid import UUID
 
 import sqlalchemy as sa
-from pydantic import AwareDatetime, FutureDate, FutureDatetime, NaiveDatetime, PastDate, PastDatetime
+from pydantic import AwareDatetime, EmailStr, FutureDate, FutureDatetime, NaiveDatetime, PastDate, PastDatetime
 from sqlalchemy.orm import ColumnProperty, Mapper
 from sqlmodel import SQLModel
 
@@ -57,6 +57,7 @@ _KINDS: tuple[tuple[type, type[sa.types.TypeEngine[Any]], ColumnKind], ...] = (
     (UUID, sa.Uuid, ColumnKind.UUID),
 )
 _CONSTRAINED = {
+    EmailStr: str,
     AwareDatetime: datetime,
     PastDatetime: datetime,
     FutureDatetime: datetime,
@@ -167,9 +168,8 @@ def _kind_of(annotation: Any, type_: sa.types.TypeEngine[Any]) -> ColumnKind | N
         for python_type, column_type, kind in _KINDS:
             if issubclass(annotation, python_type) and isinstance(type_, column_type):
                 return kind
-        if issubclass(annotation, tuple(python_type for python_type, _, _ in _KINDS)):
-            return None
-    # EmailStr, Literal and their like: text once they are validated, which values.py makes sure of.
+        return None
+    # Literal and its like: text once it is validated, which values.py makes sure of.
     return ColumnKind.TEXT if isinstance(type_, sa.String) else None
 
 

@@ -20,11 +20,16 @@ from storage.dialects.base import Dialect
 from storage.dialects.postgresql import POSTGRESQL
 from storage.dialects.sqlite import SQLITE
 from storage.errors import ConfigurationError, WriteWouldDeadlock
+from storage.group_commit import GroupCommit
 
 DEFAULT_URL = "sqlite:///./storage.db"
+"""Where the data is unless something says otherwise."""
 URL_VARIABLE = "VENTION_STORAGE_DATABASE_URL"
+"""The environment variable that says where the data is."""
 BUSY_TIMEOUT_VARIABLE = "VENTION_STORAGE_BUSY_TIMEOUT"
+"""The environment variable that says how many seconds a write waits for its lock."""
 DEFAULT_BUSY_TIMEOUT = 5.0
+"""Seconds that a write waits for its lock unless the environment says otherwise."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +45,14 @@ class Database:
     """What kind it is."""
     engine: Engine
     """SQLAlchemy's engine, safe to share between threads."""
+    commits: GroupCommit | None
+    """The writer that lets concurrent writes share a commit, None where the server does that itself."""
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        if self.commits is not None:
+            self.commits.close()
+        self.engine.dispose()
 
 
 class _Door:
@@ -72,7 +85,7 @@ def set_database_url(url: str) -> None:
     _parse(url)
     with _door.lock:
         if _door.database is not None and _door.url != url:
-            _door.database.engine.dispose()
+            _door.database.close()
             _door.database = None
         _door.url = url
 
@@ -186,7 +199,7 @@ def after_commit(callback: Callable[[], None]) -> None:
     if scope is None:
         callback()
     else:
-        scope.callbacks.append(callback)
+        scope.outcomes.add(committed=callback)
 
 
 async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -210,10 +223,19 @@ async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
         >>> asyncio.run(in_thread(sorted, [2, 1]))
         [1, 2]
     """
-    if scopes.current_scope() is not None:
-        message = f"in_thread({getattr(function, '__qualname__', function)}) inside a transaction of the same task"
-        raise WriteWouldDeadlock(message, hint="call it directly, without await, so that it joins the transaction")
+    refuse_inside_transaction("in_thread")
     return await anyio.to_thread.run_sync(functools.partial(function, *args, **kwargs), abandon_on_cancel=True)
+
+
+def refuse_inside_transaction(what: str) -> None:
+    """Refuse to leave the thread of an open transaction, which whoever writes elsewhere has to wait for.
+
+    Raises:
+        WriteWouldDeadlock: The calling task has one open.
+    """
+    if scopes.current_scope() is not None:
+        message = f"{what} is called inside a transaction of the same task"
+        raise WriteWouldDeadlock(message, hint="call storage directly, without await, so that it joins the transaction")
 
 
 def _parse(url: str) -> tuple[URL, Dialect]:
@@ -236,7 +258,9 @@ def _open(url: str) -> Database:
     except (ImportError, NoSuchModuleError) as error:
         message = f"the driver of {parsed.drivername} is not installed"
         raise ConfigurationError(message, hint="install vention-storage[postgresql]") from error
-    return Database(url=parsed, dialect=dialect, engine=engine)
+    gate = dialect.gate_of(engine)
+    commits = None if gate is None else GroupCommit(engine, dialect, gate)
+    return Database(url=parsed, dialect=dialect, engine=engine, commits=commits)
 
 
 def _busy_timeout() -> float:

@@ -13,6 +13,9 @@ to do. Exceptions that a hook raises reach the caller unchanged.
     ├── ForeignKeyViolation        a reference to nowhere, or a record that others refer to
     ├── ConstraintViolation        any other constraint of the table
     ├── RecordLimitReached         the table already holds as many active records as it may
+    ├── ArchiveInvalid             an archive that cannot be imported, or rows of it (also a ValueError)
+    ├── BackupInvalid              a file that is no backup of this database (also a ValueError)
+    ├── NotSupported               the database, or what is installed here, cannot do what was asked
     └── DatabaseUnavailable        the database cannot be used now; the same call may succeed later
         └── DatabaseBusy           another writer kept its lock longer than the busy timeout
             └── WriteWouldDeadlock waiting would never end: the lock's owner waits for this very thread or task
@@ -109,6 +112,57 @@ class ConstraintViolation(StorageError):
 
 class RecordLimitReached(StorageError):
     """The table already holds as many active records as it may."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowProblem:
+    """One reason why a row of an archive was refused."""
+
+    file: str
+    """The file in the archive."""
+    line: int | None
+    """The line on which the row starts, the header being line 1; None for what concerns no row of the file."""
+    column: str | None
+    """The column, with a path into it where there is one; None for what concerns the whole row."""
+    message: str
+    """What is wrong and what would be right."""
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file} line {self.line}"
+        return f"{place}: {self.column or ''} {self.message}".replace("  ", " ")
+
+
+class ArchiveInvalid(StorageError, ValueError):
+    """An archive that cannot be imported; nothing of it was.
+
+    Args:
+        message: What is wrong.
+        problems: The rows that were refused, where these are the reason.
+        hint: What to do about it.
+    """
+
+    def __init__(self, message: str, *, problems: Sequence[RowProblem] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
+
+
+class BackupInvalid(StorageError, ValueError):
+    """A file that cannot be restored; the database stayed as it was.
+
+    Args:
+        message: What is wrong.
+        check: The check that the file failed: `size`, `header`, `quick_check`, `integrity_check`,
+            `foreign_key_check` or `schema`.
+        hint: What to do about it.
+    """
+
+    def __init__(self, message: str, *, check: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.check = check
+
+
+class NotSupported(StorageError):
+    """The database, or what is installed here, cannot do what was asked."""
 
 
 class DatabaseUnavailable(StorageError):

@@ -54,9 +54,8 @@ class HookRegistry(Generic[ModelType]):
             ConfigurationError: The function is a coroutine function; a hook runs inside a synchronous write.
         """
         if inspect.iscoroutinefunction(function):
-            message = (
-                f"the {event.value} hook {function.__qualname__} is async, and a hook runs inside a synchronous write"
-            )
+            name = getattr(function, "__qualname__", function)
+            message = f"the {event.value} hook {name} is async, and a hook runs inside a synchronous write"
             raise ConfigurationError(message, hint="declare it with a plain def")
         self._hooks[event] = (*self._hooks[event], function)
         return function

@@ -9,21 +9,27 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, cast
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.orm import InstanceState, Mapper, attributes, make_transient, make_transient_to_detached
+from pydantic_core import from_json, to_json
+from sqlalchemy.orm import Mapper, attributes, make_transient, make_transient_to_detached
 
+from storage.collector import collector_at_rest
 from storage.columns import ColumnKind, RecordColumn, columns_of, key_of
 from storage.errors import Problem, RecordInvalid, UnsupportedModel
 from storage.hooks import ModelType
 from storage.values import Refused, bind_for, check_for, load_for, snapshot_for
 
+Row = tuple[Any, ...]
 Values = dict[str, Any]
-_STORED = "vention_storage"  # where an instance keeps the values it was read or written with
+_set_slot = object.__setattr__
+_MANY = 1000  # so many new objects that the garbage collector would notice
+_TEXTS = "vention_storage_texts"  # where an instance keeps its JSON columns as they were read
 
 DELETED_AT = "deleted_at"
 
@@ -32,12 +38,14 @@ DELETED_AT = "deleted_at"
 class Memento:
     """What an instance was before a write, to be put back when the write fails."""
 
-    persistent: bool
-    """Whether it counted as stored."""
+    identity: Any
+    """What it counted as stored by, None where it did not."""
     values: Values
     """Its attributes."""
-    stored: Values | None
-    """The values it was read or written with."""
+    replaced: Values
+    """The values that its holder had replaced since it was read."""
+    texts: dict[str, bytes]
+    """Its JSON columns as they were read."""
 
 
 class RecordCodec(Generic[ModelType]):
@@ -56,6 +64,7 @@ class RecordCodec(Generic[ModelType]):
         self.key = key_of(model, self.columns)
         self.soft_delete = self._find_soft_delete()
         self._mapper: Mapper[ModelType] = cast(Mapper[ModelType], sa.inspect(model))
+        self._identity = self._mapper.identity_key_from_primary_key((None,))
         self.table = cast(sa.Table, self._mapper.local_table)
         self.names = tuple(column.name for column in self.columns)
         self.select = sa.select(*(column.column for column in self.columns))
@@ -66,11 +75,15 @@ class RecordCodec(Generic[ModelType]):
         self._loads = _functions(load_for, self.columns)
         self._snapshots = _functions(snapshot_for, self.columns)
         self._json = frozenset(column.name for column in self.columns if column.kind is ColumnKind.JSON)
+        self._floats = tuple(column.name for column in self.columns if column.kind is ColumnKind.FLOAT)
         self._required = tuple(
             column.name
             for column in self.columns
             if not column.column.nullable and column.column.server_default is None and not self._numbers(column)
         )
+        if self._json:
+            for event in ("load", "refresh"):
+                sa.event.listen(model, event, self._remember)
         self._key_adapter: TypeAdapter[Any] = TypeAdapter(self.key.annotation)
 
     @property
@@ -113,7 +126,8 @@ class RecordCodec(Generic[ModelType]):
             self.model.__pydantic_validator__.validate_python(given, self_instance=holder, by_name=True)
         except ValidationError as error:
             raise RecordInvalid(self.model.__name__, [_problem(item) for item in error.errors()]) from None
-        return self._checked({name: holder.__dict__[name] for name in self.names})
+        values = {name: holder.__dict__[name] for name in self.names}
+        return self._checked(values, given)
 
     def validate_key(self, key: Any) -> Any:
         """Validate a key.
@@ -154,8 +168,13 @@ class RecordCodec(Generic[ModelType]):
         """Whether the record of these values is soft-deleted."""
         return self.soft_delete and values[DELETED_AT] is not None
 
-    def _checked(self, values: Values) -> Values:
+    def _checked(self, values: Values, given: Mapping[str, Any]) -> Values:
         problems = [Problem(field=name, message="is required") for name in self._required if values[name] is None]
+        problems += [
+            Problem(field=name, message="must be within ±2**53, which is what a float keeps exactly")
+            for name in self._floats
+            if isinstance(given.get(name), int) and values[name] != given[name]
+        ]
         for name, check in self._checks.items():
             if values[name] is not None:
                 try:
@@ -186,13 +205,17 @@ class RecordCodec(Generic[ModelType]):
             if column.name in values
         }
 
-    def values_of(self, row: Iterable[Any]) -> Values:
+    def values_of(self, row: Row) -> Values:
         """Turn a row of `select` into values."""
         values = dict(zip(self.names, row, strict=True))
         for name, load in self._loads.items():
             if values[name] is not None:
                 values[name] = load(values[name])
         return values
+
+    def copy(self, values: Mapping[str, Any]) -> Values:
+        """Values that share nothing with those given, so that a hook may change them."""
+        return {**values, **{name: copy.deepcopy(values[name]) for name in self._json}}
 
     def snapshot(self, values: Mapping[str, Any]) -> Values:
         """The JSON form of a record in the audit trail: bytes as base64, enums by member name."""
@@ -204,50 +227,74 @@ class RecordCodec(Generic[ModelType]):
 
     # instances
 
+    def build_all(self, rows: Sequence[Row]) -> list[ModelType]:
+        """Make instances that count as stored from rows of `select`."""
+        with collector_at_rest() if len(rows) >= _MANY else nullcontext():
+            return [self.build(self.values_of(row)) for row in rows]
+
     def build(self, values: Values) -> ModelType:
         """Make an instance that counts as stored, without a session and without `__init__`.
 
         Args:
-            values: Every attribute; the codec keeps the dict.
+            values: Every attribute; they become the instance's own.
         """
-        instance: ModelType = self._mapper.class_manager.new_instance()
-        instance.__dict__.update(values)
-        object.__setattr__(instance, "__pydantic_fields_set__", set(self.names))
-        state = attributes.instance_state(instance)
-        state.key = self._mapper.identity_key_from_primary_key((values[self.key.name],))
-        self._remember(state, values)
+        instance: ModelType = object.__new__(self.model)
+        # What SQLModel's __new__ does, and pydantic's __init__; most of the time of a list is spent here.
+        _set_slot(instance, "__dict__", values)
+        _set_slot(instance, "__pydantic_fields_set__", set(self.names))
+        _set_slot(instance, "__pydantic_extra__", None)
+        _set_slot(instance, "__pydantic_private__", None)
+        self._mapper.class_manager.setup_instance(instance)
+        attributes.instance_state(instance).key = self.identity(values[self.key.name])
+        if self._json:
+            self._remember(instance)
         return instance
 
     def stamp(self, instance: ModelType, values: Values) -> None:
         """Give an instance the values that were written, and make it count as stored."""
-        for name in self.names:
-            attributes.set_committed_value(instance, name, values[name])
         state = attributes.instance_state(instance)
         if state.key is None:
+            instance.__dict__.update(values)
             make_transient_to_detached(instance)
-        self._remember(state, values)
+        else:
+            for name in self.names:
+                attributes.set_committed_value(instance, name, values[name])
+        state.key = self.identity(values[self.key.name])
+        self._remember(instance)
 
     def capture(self, instance: ModelType) -> Memento:
         """Note what an instance is before a write."""
         state = attributes.instance_state(instance)
-        return Memento(persistent=state.key is not None, values=self._given(instance), stored=state.info.get(_STORED))
+        if state.key is None:
+            return Memento(identity=None, values=self._given(instance), replaced={}, texts={})
+        replaced = {name: state.attrs[name].history.deleted for name in self._set(instance)}
+        return Memento(
+            identity=state.key,
+            values=self._given(instance),
+            replaced={name: before[0] for name, before in replaced.items() if before},
+            texts=state.info.get(_TEXTS, {}),
+        )
 
     def revert(self, instance: ModelType, memento: Memento) -> None:
-        """Put an instance back to what it was before a write that failed."""
+        """Put an instance back to what it was before a write that failed; one that a session has is read again."""
         state = attributes.instance_state(instance)
-        if state.key is not None and not memento.persistent:
+        if state.session is not None and memento.identity is not None:
+            state.session.expire(instance)
+            return
+        if memento.identity is None and state.key is not None:
             make_transient(instance)
-        for name in set(self._given(instance)) - set(memento.values):
+        state.key = memento.identity
+        for name in self._given(instance):
             del instance.__dict__[name]
-        instance.__dict__.update(memento.values)
-        if memento.stored is not None:
-            state.info[_STORED] = memento.stored
-        else:
-            state.info.pop(_STORED, None)
+        for name, value in memento.values.items():
+            attributes.set_committed_value(instance, name, memento.replaced.get(name, value))
+            attributes.set_attribute(instance, name, value)
+        state.info[_TEXTS] = memento.texts
 
     def identity(self, key: Any) -> Any:
         """The identity by which a session knows the record of a key."""
-        return self._mapper.identity_key_from_primary_key((key,))
+        model, _, token = self._identity
+        return model, (key,), token
 
     def changes(self, instance: ModelType, values: Values, row: Values) -> Values:
         """What a save of an instance writes: what its holder changed since it was read, where the row has it otherwise.
@@ -260,24 +307,32 @@ class RecordCodec(Generic[ModelType]):
         return {name: values[name] for name in self._touched(instance, values) if self._differ(name, values, row)}
 
     def _touched(self, instance: ModelType, values: Values) -> Iterable[str]:
-        state = attributes.instance_state(instance)
-        stored = state.info.get(_STORED)
-        if stored is not None:
-            return [name for name in self.names if self._differ(name, values, stored)]
-        if state.key is not None:  # read by somebody's session, which keeps the history itself
-            return [name for name in self.names if state.attrs[name].history.has_changes()]
-        return self.names
+        state, given = attributes.instance_state(instance), instance.__dict__
+        if state.key is None:
+            return self.names
+        texts: dict[str, bytes] = state.info.get(_TEXTS, {})
+        touched = {name for name in self._set(instance) if state.attrs[name].history.has_changes()}
+        touched |= {name for name, read in texts.items() if name in given and _json_text(given[name]) != read}
+        touched |= {
+            name for name in self.names if name in given and self._differ(name, values, given)
+        }  # by a validator
+        return touched
 
-    def _differ(self, name: str, left: Values, right: Values) -> bool:
+    def _set(self, instance: ModelType) -> Iterable[str]:
+        """The attributes that were set since the instance was read."""
+        return set(self.names) - attributes.instance_state(instance).unmodified
+
+    def _differ(self, name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
         if name in self._json:  # 1, 1.0 and True are equal to Python, but not to JSON
-            bind = self._binds.get(name)
-            return _json_key(left[name], bind) != _json_key(right[name], bind)
+            return _json_key(left[name]) != _json_key(right[name])
         return bool(left[name] != right[name])
 
-    def _remember(self, state: InstanceState[Any], values: Values) -> None:
+    def _remember(self, instance: ModelType, *_context: Any) -> None:
+        """Note the JSON columns as they were read, since a change inside one goes unnoticed by the instance."""
         if self._json:
-            values = {**values, **{name: copy.deepcopy(values[name]) for name in self._json}}
-        state.info[_STORED] = values
+            given = instance.__dict__
+            texts = {name: _json_text(given[name]) for name in self._json if name in given}
+            attributes.instance_state(instance).info[_TEXTS] = texts
 
 
 @functools.cache
@@ -299,8 +354,12 @@ def _filled_in(column: sa.Column[Any]) -> bool:
     return any((column.server_default, column.server_onupdate, column.onupdate, column.computed))
 
 
-def _json_key(value: Any, bind: Any) -> str:
-    return json.dumps(bind(value) if bind and value is not None else value, sort_keys=True)
+def _json_text(value: Any) -> bytes:
+    return to_json(value, by_alias=False)
+
+
+def _json_key(value: Any) -> str:
+    return json.dumps(from_json(_json_text(value)), sort_keys=True)
 
 
 def _problem(error: Any) -> Problem:

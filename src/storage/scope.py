@@ -6,23 +6,22 @@ A scope belongs to the task and thread that opened it. The innermost one is what
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import threading
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, Executable
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from storage.dialects.base import Dialect
-from storage.owner import current_task
+from storage.outcomes import Outcomes
+from storage.owner import Owner, current_owner
+from storage.statements import Statement
 
-logger = logging.getLogger("storage")
-
-Callback = Callable[[], None]
+_OUTCOMES = "vention_storage_outcomes"  # where a session keeps what waits for its commit
 
 
 class Scope:
@@ -38,10 +37,11 @@ class Scope:
         self, dialect: Dialect, *, connection: Connection | None = None, session: Session | None = None
     ) -> None:
         self.dialect = dialect
-        self.callbacks: list[Callback] = []
         self.written: set[Any] = set()
+        self.owner: Owner | None = None
         self._connection = connection
         self._session = session
+        self.outcomes = Outcomes() if session is None else _outcomes_of(session)
 
     @property
     def connection(self) -> Connection:
@@ -56,6 +56,8 @@ class Scope:
         """The session; its commit ends no more than a savepoint of its own, the scope's owner decides the rest."""
         if self._session is None:
             self._session = Session(self._connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
+            self._session.info[_OUTCOMES] = self.outcomes
+            self.outcomes.follow(self._session)
         return self._session
 
     @property
@@ -66,35 +68,56 @@ class Scope:
     def flush(self) -> None:
         """Write what is pending in the session, so that statements on the connection see it."""
         if self._session is not None:
-            self._session.flush()
+            with translated(self.dialect):
+                self._session.flush()
 
-    def execute(self, statement: Any, parameters: Any = None) -> Any:
-        """Run a statement on the connection, the driver's errors in our terms."""
+    def execute(self, statement: Executable, parameters: Mapping[str, Any]) -> None:
+        """Run a statement with all that SQLAlchemy does around it, the driver's errors in our terms."""
         with translated(self.dialect):
-            return self.connection.execute(statement, parameters)
+            self.connection.execute(statement, parameters)
+
+    def rows(self, statement: Statement, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run a statement and fetch its rows, the driver's errors in our terms."""
+        with translated(self.dialect):
+            return statement.rows(self.connection, parameters)
+
+    def run(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
+        """Run a statement, the driver's errors in our terms."""
+        with translated(self.dialect):
+            statement.run(self.connection, parameters)
+
+    def run_many(self, statement: Statement, parameters: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement for each of several sets of parameters, the driver's errors in our terms."""
+        with translated(self.dialect):
+            statement.run_many(self.connection, parameters)
 
     def finish(self) -> None:
         """Commit the session, where somebody has asked for one."""
         if self._session is not None:
-            self._session.commit()
+            with translated(self.dialect):
+                self._session.commit()
 
     def close(self) -> None:
         """Let go of the session; what it did not commit is rolled back, and its records stay usable."""
         if self._session is not None:
-            self._session.close()
+            try:
+                self._session.close()
+            except DBAPIError:  # the database itself has rolled everything back, and the error that did it is under way
+                self._session.invalidate()
 
     @contextmanager
     def savepoint(self) -> Iterator[Session]:
         """Join with the session: what fails inside is undone alone, what succeeds waits for the scope's owner."""
-        session, deferred = self.session, len(self.callbacks)
-        nested = session.begin_nested()
+        session = self.session
+        with translated(self.dialect):
+            nested = session.begin_nested()
         try:
             yield session
             if nested.is_active:  # not where the block itself committed or rolled back
-                nested.commit()
+                with translated(self.dialect):
+                    nested.commit()
         except BaseException:
-            del self.callbacks[deferred:]
-            if nested.is_active:
+            if nested.is_active or session.get_nested_transaction() is nested:
                 nested.rollback()
             else:
                 session.rollback()
@@ -105,12 +128,17 @@ class Scope:
         """Open a scope inside this one, undone alone if it fails; both sessions see what either wrote."""
         self.flush()
         inner = Scope(self.dialect, connection=self.connection)
-        with inner.connection.begin_nested(), closing(inner), entered(inner):
-            yield inner
-            inner.finish()
-        self.callbacks += inner.callbacks
+        try:
+            with inner.connection.begin_nested(), closing(inner), entered(inner):
+                yield inner
+                inner.finish()
+        except BaseException:
+            inner.outcomes.undo()
+            raise
         self.written |= inner.written
         self._forget(inner)
+        self.outcomes.absorb(inner.outcomes)
+        self.outcomes.add(rolled_back=functools.partial(self._forget, inner))
 
     def _forget(self, inner: Scope) -> None:
         """Let the session read again what an inner scope wrote, which for a session of a hook's can be anything."""
@@ -124,34 +152,32 @@ class Scope:
                 self._session.expire(instance)
 
 
-class _Entered(threading.local):
-    """The innermost scope of each task of a thread, None standing for no task."""
-
-    def __init__(self) -> None:
-        self.by_task: dict[asyncio.Task[Any] | None, Scope] = {}
-
-
-_entered = _Entered()
+_innermost: ContextVar[Scope | None] = ContextVar("storage_scope", default=None)
 
 
 def current_scope() -> Scope | None:
-    """The innermost open scope of this task and thread."""
-    return _entered.by_task.get(current_task()) if _entered.by_task else None
+    """The innermost open scope of this task and thread.
+
+    Tasks and threads inherit the context in which they were started, so who opened the scope counts too; and a thread
+    can run in the contexts of several callers, so the context counts as well.
+    """
+    scope = _innermost.get()
+    return scope if scope is not None and scope.owner is not None and scope.owner.same(current_owner()) else None
 
 
 @contextmanager
-def entered(scope: Scope) -> Iterator[Scope]:
-    """Make a scope the innermost one of this task and thread."""
-    task, scopes = current_task(), _entered.by_task
-    outer = scopes.get(task)
-    scopes[task] = scope
+def entered(scope: Scope | None) -> Iterator[None]:
+    """Make a scope the innermost one of this task and thread, None for as if none were open."""
+    outer = _innermost.get()
+    _innermost.set(scope)
+    if scope is not None:
+        scope.owner = current_owner()
     try:
-        yield scope
+        yield
     finally:
-        if outer is None:
-            del scopes[task]
-        else:
-            scopes[task] = outer
+        if scope is not None:
+            scope.owner = None
+        _innermost.set(outer)
 
 
 @contextmanager
@@ -159,17 +185,21 @@ def open_transaction(engine: Engine, dialect: Dialect) -> Iterator[Scope]:
     """Open a scope with a write transaction of its own, committed at the end unless the block raises."""
     with translated(dialect):
         connection = engine.connect()
-    with connection:  # which rolls back at its end what was not committed
-        with translated(dialect):
-            connection.begin()
-            dialect.begin_write(connection)
-        scope = Scope(dialect, connection=connection)
-        with closing(scope), entered(scope):
-            yield scope
-            scope.finish()
-        with translated(dialect):
-            connection.commit()
-    run_callbacks(scope.callbacks)
+    scope = Scope(dialect, connection=connection)
+    try:
+        with connection:  # which rolls back at its end what was not committed
+            with translated(dialect):
+                connection.begin()
+                dialect.begin_write(connection)
+            with closing(scope), entered(scope):
+                yield scope
+                scope.finish()
+            with translated(dialect):
+                connection.commit()
+    except BaseException:
+        scope.outcomes.undo()
+        raise
+    scope.outcomes.settle()
 
 
 @contextmanager
@@ -179,9 +209,7 @@ def open_session(engine: Engine, dialect: Dialect) -> Iterator[Scope]:
     with closing(scope):
         with entered(scope):
             yield scope
-        with translated(dialect):
-            scope.finish()
-    run_callbacks(scope.callbacks)
+        scope.finish()
 
 
 @contextmanager
@@ -190,44 +218,34 @@ def adopt_session(session: Session, dialect: Dialect) -> Iterator[Scope]:
     scope = Scope(dialect, session=session)
     with entered(scope):
         yield scope
-    if scope.callbacks:
-        _run_after_commit(session, scope.callbacks)
 
 
-def _run_after_commit(session: Session, callbacks: list[Callback]) -> None:
-    """Run callbacks when the session's outermost transaction commits, forget them when it rolls back."""
-
-    def stop() -> None:
-        event.remove(session, "after_commit", committed)
-        event.remove(session, "after_rollback", rolled_back)
-
-    def committed(_session: Session) -> None:
-        if not session.in_nested_transaction():
-            stop()
-            run_callbacks(callbacks)
-
-    def rolled_back(_session: Session) -> None:
-        stop()
-
-    event.listen(session, "after_commit", committed)
-    event.listen(session, "after_rollback", rolled_back)
+def _outcomes_of(session: Session) -> Outcomes:
+    """What waits for the commit of a session, whoever has it."""
+    outcomes: Outcomes | None = session.info.get(_OUTCOMES)
+    if outcomes is None:
+        outcomes = session.info[_OUTCOMES] = Outcomes()
+        outcomes.follow(session, functools.partial(_settle_outside, outcomes))
+    return outcomes
 
 
-def run_callbacks(callbacks: list[Callback]) -> None:
-    """Run what waited for the commit; the data is safe by now, so a failure is logged and stops nobody."""
-    for callback in callbacks:
-        try:
-            callback()
-        except Exception:
-            logger.exception("a callback failed after the commit")
+def _settle_outside(outcomes: Outcomes) -> None:
+    """Run what waited for a commit in the middle of a scope, so that what it writes does not join that scope."""
+    with entered(None):
+        outcomes.settle()
 
 
-@contextmanager
-def translated(dialect: Dialect) -> Iterator[None]:
-    """Raise the driver's errors in our terms."""
-    try:
-        yield
-    except DBAPIError as error:
-        if meaning := dialect.translate(error):
+class translated:  # noqa: N801 - used like a function; a generator would cost several times as much
+    """A block in which the driver's errors are raised in our terms."""
+
+    __slots__ = ("_dialect",)
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, Exception) and (meaning := self._dialect.translate(error)):
             raise meaning from error
-        raise

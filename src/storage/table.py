@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic
 
 import sqlalchemy as sa
 
 from storage.errors import RecordLimitReached
 from storage.hooks import ModelType
-from storage.records import DELETED_AT, RecordCodec, Values
+from storage.reader import read
+from storage.records import DELETED_AT, RecordCodec, Row, Values
 from storage.schema.ids import reserve_ids
 from storage.scope import Scope
+from storage.statements import Statement
 
-_CHUNK = 500  # keys in one IN (…), well below any database's limit of parameters
-_KEY = "vention_key"  # the parameter of WHERE, which must not be the name of a column
+# Parameters, which must not be called like a column.
+_KEY, _AFTER, _SIZE = "vention_key", "vention_after", "vention_size"
 
 
 class RecordTable(Generic[ModelType]):
@@ -29,53 +31,39 @@ class RecordTable(Generic[ModelType]):
         self._table, self._key = codec.table, codec.key.column
         self._columns = {column.name: column.column for column in codec.columns}
         self._active = self._columns[DELETED_AT].is_(None) if codec.soft_delete else sa.true()
-        self._by_key = codec.select.where(self._key == sa.bindparam(_KEY))
-        self._by_key_locked = self._by_key.with_for_update()
-        self._in_order = codec.select.order_by(self._key)
-        self._insert = sa.insert(self._table)
-        self._update = sa.update(self._table).where(self._key == sa.bindparam(_KEY))
-        self._delete = sa.delete(self._table).where(self._key == sa.bindparam(_KEY))
+        has_key = self._key == sa.bindparam(_KEY)
+        self._by_key = Statement(codec.select.where(has_key))
+        self._by_key_locked = Statement(codec.select.where(has_key).with_for_update())
+        self._update = sa.update(self._table).where(has_key)
+        self._delete = Statement(sa.delete(self._table).where(has_key))
+        some = sa.select(sa.literal(1)).select_from(self._table).where(self._active).limit(sa.bindparam(_SIZE))
+        self._count = Statement(sa.select(sa.func.count()).select_from(some.subquery()))
         self._maybe_empty = [column.name for column in codec.columns if column.column.server_default is not None]
+        self._made: dict[Any, Statement] = {}
 
     # read
 
-    def find(self, connection: sa.Connection, key: Any) -> Values | None:
+    def find(self, key: Any) -> Values | None:
         """Read the record of a key."""
-        row = connection.execute(self._by_key, {_KEY: key}).first()
-        return None if row is None else self.codec.values_of(row)
+        rows = read(self._by_key, {_KEY: key})
+        return self.codec.values_of(rows[0]) if rows else None
 
     def find_to_write(self, scope: Scope, key: Any) -> Values | None:
         """Read the record of a key, which nobody else can write until the transaction ends."""
-        row = scope.execute(self._by_key_locked, {_KEY: key}).first()
-        return None if row is None else self.codec.values_of(row)
+        rows = scope.rows(self._by_key_locked, {_KEY: key})
+        return self.codec.values_of(rows[0]) if rows else None
 
-    def find_many_to_write(self, scope: Scope, keys: Sequence[Any]) -> list[Values]:
-        """Read the records of some keys in the order of the keys, for writing; what is missing is left out."""
-        found: dict[Any, Values] = {}
-        for start in range(0, len(keys), _CHUNK):
-            chunk = self.codec.select.where(self._key.in_(keys[start : start + _CHUNK])).with_for_update()
-            for row in scope.execute(chunk):
-                values = self.codec.values_of(row)
-                found[values[self.codec.key.name]] = values
-        return [found[key] for key in keys if key in found]
-
-    def find_all(
-        self, connection: sa.Connection, *, include_deleted: bool, after: Any = None, size: int | None = None
-    ) -> list[Values]:
-        """Read records in the order of their keys.
+    def find_all(self, *, include_deleted: bool, after: Any = None, size: int | None = None) -> list[Row]:
+        """Read the rows of records in the order of their keys.
 
         Args:
-            connection: Where to read.
             include_deleted: Whether soft-deleted records are among them.
             after: The key behind which to start, None for the first.
             size: How many at most, None for all.
         """
-        statement = self._in_order if include_deleted else self._in_order.where(self._active)
-        if after is not None:
-            statement = statement.where(self._key > after)
-        if size is not None:
-            statement = statement.limit(size)
-        return [self.codec.values_of(row) for row in connection.execute(statement).all()]
+        statement = self._listing(include_deleted, after is not None, size is not None)
+        given = {_AFTER: after, _SIZE: size}
+        return read(statement, {name: value for name, value in given.items() if value is not None})
 
     def check_limit(self, scope: Scope, limit: int) -> None:
         """Refuse more active records than a limit, counting no further than needed.
@@ -83,8 +71,7 @@ class RecordTable(Generic[ModelType]):
         Raises:
             RecordLimitReached: There are more.
         """
-        some = sa.select(sa.literal(1)).select_from(self._table).where(self._active).limit(limit + 1).subquery()
-        if scope.execute(sa.select(sa.func.count()).select_from(some)).scalar_one() > limit:
+        if scope.rows(self._count, {_SIZE: limit + 1})[0][0] > limit:
             message = f"{self.codec.model.__name__} already has {limit} active records, which is its limit"
             raise RecordLimitReached(message, hint="delete one first")
 
@@ -95,43 +82,77 @@ class RecordTable(Generic[ModelType]):
         if len(records) == 1 or self.codec.fills_in:
             return [self._insert_one(scope, values) for values in records]
         records = self._with_keys(scope, records)
-        scope.execute(self._insert, [self.codec.parameters(values) for values in records])
+        parameters = [self.codec.parameters(values) for values in records]
+        scope.run_many(self._inserting(tuple(parameters[0]), returning=False), parameters)
         self._note(scope, records)
         return list(records)
 
-    def _insert_one(self, scope: Scope, values: Values) -> Values:
-        name, key = self.codec.key.name, values[self.codec.key.name]
-        result = scope.execute(self._insert, self._parameters(values))
-        if key is None:
-            values = {**values, name: result.inserted_primary_key[0]}
-        elif self.codec.numbers_keys and not scope.dialect.counts_given_ids:
-            reserve_ids(scope.connection, self._table, key)
-        return self._written(scope, values)
-
-    def update(self, scope: Scope, values: Values, changes: Values) -> Values:
-        """Write some attributes of a record; returns all of its values."""
+    def update(self, scope: Scope, values: Values, changes: Values, *, reread: bool = False) -> Values:
+        """Write some attributes of a record; returns all of its values, read again where others may have written it."""
         key = values[self.codec.key.name]
-        scope.execute(self._update, {**self.codec.parameters(changes), _KEY: key})
-        return self._written(scope, {**values, **changes})
+        parameters = self.codec.parameters(changes)
+        if self.codec.fills_in:  # by SQLAlchemy, which calls the functions that a column has for its updates
+            scope.execute(self._update, {**parameters, _KEY: key})
+        else:
+            scope.run(self._updating(tuple(parameters)), {**parameters, _KEY: key})
+        return self._written(scope, {**values, **changes}, reread=reread)
 
     def delete(self, scope: Scope, records: Sequence[Values]) -> None:
         """Remove records."""
-        scope.execute(self._delete, [{_KEY: values[self.codec.key.name]} for values in records])
+        scope.run_many(self._delete, [{_KEY: values[self.codec.key.name]} for values in records])
         self._note(scope, records)
 
     def mark(self, scope: Scope, records: Sequence[Values], changes: Values) -> None:
         """Write the same attributes into several records."""
         parameters = self.codec.parameters(changes)
-        scope.execute(self._update, [{**parameters, _KEY: values[self.codec.key.name]} for values in records])
+        rows = [{**parameters, _KEY: values[self.codec.key.name]} for values in records]
+        scope.run_many(self._updating(tuple(parameters)), rows)
         self._note(scope, records)
+
+    def _insert_one(self, scope: Scope, values: Values) -> Values:
+        name, key = self.codec.key.name, values[self.codec.key.name]
+        parameters = self._parameters(values)
+        rows = scope.rows(self._inserting(tuple(parameters), returning=True), parameters)
+        if key is None:
+            values = {**values, name: self.codec.validate_key(rows[0][0])}
+        elif self.codec.numbers_keys and not scope.dialect.counts_given_ids:
+            reserve_ids(scope.connection, self._table, key)
+        return self._written(scope, values)
+
+    # statements
+
+    def _listing(self, include_deleted: bool, after: bool, size: bool) -> Statement:
+        def make() -> sa.Select[Any]:
+            clause = self.codec.select.order_by(self._key)
+            clause = clause if include_deleted else clause.where(self._active)
+            clause = clause.where(self._key > sa.bindparam(_AFTER)) if after else clause
+            return clause.limit(sa.bindparam(_SIZE)) if size else clause
+
+        return self._cached(("list", include_deleted, after, size), make)
+
+    def _inserting(self, keys: tuple[str, ...], *, returning: bool) -> Statement:
+        def make() -> sa.Insert:
+            clause = sa.insert(self._table)
+            return clause.returning(self._key) if returning else clause
+
+        return self._cached(("insert", keys, returning), make, keys)
+
+    def _updating(self, keys: tuple[str, ...]) -> Statement:
+        return self._cached(("update", keys), lambda: self._update, keys)
+
+    def _cached(self, name: Any, make: Callable[[], sa.Executable], keys: Iterable[str] | None = None) -> Statement:
+        statement = self._made.get(name)
+        if statement is None:
+            statement = self._made[name] = Statement(make(), keys)
+        return statement
 
     def _note(self, scope: Scope, records: Iterable[Values]) -> None:
         scope.written.update(self.codec.identity(values[self.codec.key.name]) for values in records)
 
-    def _written(self, scope: Scope, values: Values) -> Values:
+    def _written(self, scope: Scope, values: Values, *, reread: bool = False) -> Values:
         self._note(scope, [values])
         key = values[self.codec.key.name]
-        return (self.find_to_write(scope, key) or values) if self.codec.fills_in else values
+        return (self.find_to_write(scope, key) or values) if self.codec.fills_in or reread else values
 
     def _parameters(self, values: Values) -> Values:
         """The parameters of an insert, without those that the database shall fill in."""
@@ -148,5 +169,6 @@ class RecordTable(Generic[ModelType]):
             return records
         if given:
             reserve_ids(scope.connection, self._table, max(given))
-        keys = iter(scope.dialect.allocate_ids(scope.connection, self._key, len(records) - len(given)))
+        allocated = scope.dialect.allocate_ids(scope.connection, self._key, len(records) - len(given))
+        keys = iter([self.codec.validate_key(key) for key in allocated])
         return [values if values[name] is not None else {**values, name: next(keys)} for values in records]

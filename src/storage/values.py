@@ -10,12 +10,11 @@ import base64
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, get_args, get_origin
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import TypeAdapter
 
 from storage.columns import ColumnKind, RecordColumn
 from storage.database import current_database
@@ -25,7 +24,9 @@ Convert = Callable[[Any], Any]
 INT16, INT32, INT64 = 2**15, 2**31, 2**63
 JSON_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader keeps (RFC 8259, section 6)."""
+_DEEPEST_JSON = 30  # as protobuf carries it: each level takes three of the hundred that its readers accept
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - SQLAlchemy's Interval counts from this naive time
+_EXACT = Context(prec=1000)
 _DEFAULT_SCALE = 10  # the places that SQLAlchemy's Numeric returns when no scale is given
 _PLAIN_JSON = {dict, list, str, int, float, bool, type(None), Any, object}
 
@@ -64,7 +65,7 @@ def bind_for(column: RecordColumn) -> Convert | None:
         return str
     if is_typed_json(column):
         adapter = TypeAdapter(column.annotation)
-        return lambda value: adapter.dump_python(value, mode="json")
+        return lambda value: adapter.dump_python(value, mode="json", by_alias=False)
     return None
 
 
@@ -74,8 +75,13 @@ def load_for(column: RecordColumn) -> Convert | None:
         return lambda value: value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     if column.kind is ColumnKind.DECIMAL and isinstance(column.column.type, sa.String):
         return Decimal
+    if column.kind is ColumnKind.DECIMAL and getattr(column.storage_type, "scale", None) is None:
+        return _shortest
     if is_typed_json(column):
-        return TypeAdapter(column.annotation).validate_python
+        adapter = TypeAdapter(column.annotation)
+        return lambda value: adapter.validate_python(value, by_name=True)
+    if column.kind is ColumnKind.JSON and not _is_container(column.annotation):
+        return _as_written
     return None
 
 
@@ -91,6 +97,15 @@ def snapshot_for(column: RecordColumn) -> Convert | None:
 def is_typed_json(column: RecordColumn) -> bool:
     """Whether a JSON column keeps a type of its own, a pydantic model say, and not whatever JSON there is."""
     return column.kind is ColumnKind.JSON and not _is_plain(column.annotation)
+
+
+def _is_container(annotation: Any) -> bool:
+    return (get_origin(annotation) or annotation) in {dict, list}
+
+
+def _as_written(value: Any) -> Any:
+    """A number that is all of a JSON value, which SQLite keeps as an integer where it is integral, 1e16 for one."""
+    return float(value) if type(value) is int and abs(value) > JSON_INTEGER else value
 
 
 def _is_plain(annotation: Any) -> bool:
@@ -141,9 +156,10 @@ def _check_text(value: str, path: str = "") -> None:
 
 def _decimal_check(type_: sa.types.TypeEngine[Any]) -> Convert:
     if isinstance(type_, sa.String):
-        return _finite_decimal
+        return _decimal_text_check(type_.length)
     precision, scale = getattr(type_, "precision", None), getattr(type_, "scale", None)
     places = _DEFAULT_SCALE if scale is None else scale
+    unit = Decimal(1).scaleb(-places)
 
     def check(value: Decimal) -> Decimal:
         whole, fraction = _digits(_finite_decimal(value))
@@ -153,9 +169,24 @@ def _decimal_check(type_: sa.types.TypeEngine[Any]) -> Convert:
             raise Refused(f"must be below 10**{precision - places}")
         if not current_database().dialect.keeps_decimal(value, places):
             raise Refused("has more digits than the database keeps; store it as text (sa_type=String) to keep them all")
-        return value
+        return _shortest(value) if scale is None else value.quantize(unit, context=_EXACT)
 
     return check
+
+
+def _decimal_text_check(length: int | None) -> Convert:
+    def check(value: Decimal) -> Decimal:
+        if length is not None and len(str(_finite_decimal(value))) > length:
+            raise Refused(f"must have at most {length} characters")
+        return _finite_decimal(value)
+
+    return check
+
+
+def _shortest(value: Decimal) -> Decimal:
+    """The number without zeros at the end of its fraction, which a column without a scale would add."""
+    text = format(value, "f")
+    return Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
 
 
 def _finite_decimal(value: Decimal) -> Decimal:
@@ -170,7 +201,7 @@ def _digits(value: Decimal) -> tuple[int, int]:
     shown = "".join(map(str, digits)).lstrip("0")
     significant = shown.rstrip("0")
     exponent = int(exponent) + len(shown) - len(significant)
-    return max(0, len(significant) + exponent), max(0, -exponent) if significant else 0
+    return (max(0, len(significant) + exponent), max(0, -exponent)) if significant else (0, 0)
 
 
 def _aware_utc(value: datetime) -> datetime:
@@ -208,14 +239,11 @@ _CHECKS: dict[ColumnKind, Convert] = {
 
 
 def _checked_json(value: Any) -> Any:
-    try:
-        _check_json(value, "")
-    except RecursionError:
-        raise Refused("is nested too deeply") from None
+    _check_json(value, "", _DEEPEST_JSON)
     return value
 
 
-def _check_json(value: Any, path: str) -> None:
+def _check_json(value: Any, path: str, room: int) -> None:
     if value is None or value is True or value is False:
         return
     kind = type(value)  # a subclass would not come back as what it was
@@ -228,20 +256,28 @@ def _check_json(value: Any, path: str) -> None:
         if not math.isfinite(value):
             raise Refused("must be a finite number", path)
     elif kind is dict:
-        _check_json_object(value, path)
+        _check_json_object(value, path, room)
     elif kind is list:
+        inner = _one_level_less(room)
         for index, item in enumerate(value):
-            _check_json(item, f"{path}[{index}]")
+            _check_json(item, f"{path}[{index}]", inner)
     else:
         raise Refused(f"is {kind.__name__}, which JSON cannot keep", path)
 
 
-def _check_json_object(value: Mapping[Any, Any], path: str) -> None:
+def _check_json_object(value: Mapping[Any, Any], path: str, room: int) -> None:
+    inner = _one_level_less(room)
     for key, item in value.items():
         if type(key) is not str:
             raise Refused(f"has the key {key!r}; the keys of a JSON object are text", path)
         _check_text(key, path)
-        _check_json(item, f"{path}.{key}")
+        _check_json(item, f"{path}.{key}", inner)
+
+
+def _one_level_less(room: int) -> int:
+    if not room:
+        raise Refused(f"must not be nested more than {_DEEPEST_JSON} levels deep")
+    return room - 1
 
 
 def _typed_json_check(column: RecordColumn) -> Convert:
@@ -249,10 +285,11 @@ def _typed_json_check(column: RecordColumn) -> Convert:
 
     def check(value: Any) -> Any:
         try:
-            dumped = adapter.dump_python(value, mode="json")
-            _checked_json(dumped)
-            returned = adapter.validate_python(dumped)
-        except (PydanticSerializationError, ValidationError, UnicodeDecodeError) as error:
+            dumped = adapter.dump_python(value, mode="json", by_alias=False)
+            returned = adapter.validate_python(_checked_json(dumped), by_name=True)
+        except Refused:
+            raise
+        except ValueError as error:
             raise Refused("does not survive a round trip through JSON") from error
         if returned != value:
             raise Refused("does not come back equal from JSON")

@@ -1,22 +1,58 @@
-"""The write path: everything that an accessor writes goes through `writing`."""
+"""The write path: everything that an accessor writes goes through `write` or `write_async`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from storage.database import current_database
+from storage.database import current_database, in_thread, refuse_inside_transaction
 from storage.scope import Scope, current_scope, open_transaction
+
+R = TypeVar("R")
+
+
+def write(work: Callable[[Scope], R]) -> R:
+    """Perform work that writes, undone alone if it raises: inside the open scope, else in a transaction of its own.
+
+    Args:
+        work: Called with the scope to write in; outside a transaction perhaps on another thread, in this context.
+
+    Returns:
+        What the work returned, outside a transaction once it is on the disk.
+
+    Raises:
+        DatabaseBusy: Another writer kept its lock longer than the busy timeout.
+        DatabaseUnavailable: The database cannot be written now.
+    """
+    commits = None if current_scope() is not None else current_database().commits
+    if commits is not None:
+        return commits.run(work)
+    with joined() as scope:
+        return work(scope)
 
 
 @contextmanager
-def writing() -> Iterator[Scope]:
-    """A scope to write in, undone alone if the block raises: inside the open one, else a transaction of its own."""
-    outer = current_scope()
-    if outer is not None:
-        with outer.child() as scope:
-            yield scope
-        return
-    database = current_database()
-    with open_transaction(database.engine, database.dialect) as scope:
+def joined() -> Iterator[Scope]:
+    """A block that writes, undone alone if it raises: inside the open scope, else a transaction of its own.
+
+    Raises:
+        DatabaseBusy: Another writer kept its lock longer than the busy timeout.
+        DatabaseUnavailable: The database cannot be written now.
+    """
+    outer, database = current_scope(), current_database()
+    opened = open_transaction(database.engine, database.dialect) if outer is None else outer.child()
+    with opened as scope:
         yield scope
+
+
+async def write_async(work: Callable[[Scope], R]) -> R:
+    """Perform work as `write` does, on another thread, without blocking the event loop.
+
+    Raises:
+        WriteWouldDeadlock: The task has a transaction open, for which the work would have to wait.
+        DatabaseUnavailable: The database cannot be written now.
+    """
+    refuse_inside_transaction("write_async")
+    commits = current_database().commits
+    return await (in_thread(write, work) if commits is None else commits.run_async(work))

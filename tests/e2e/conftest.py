@@ -21,8 +21,8 @@ Serve = Callable[[str, Path], str]
 class Server:
     """uvicorn in a process of its own, on a port that the system chose."""
 
-    def __init__(self, app: str, folder: Path) -> None:
-        command = [sys.executable, "-m", "uvicorn", "--app-dir", str(PROJECT), "--port", "0", app]
+    def __init__(self, app: str, folder: Path, app_dir: Path = PROJECT) -> None:
+        command = [sys.executable, "-m", "uvicorn", "--app-dir", str(app_dir), "--port", "0", app]
         self.process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         self.log: list[str] = []
@@ -32,6 +32,8 @@ class Server:
                 self.url = line.split("running on ")[1].split()[0]
                 break
         else:
+            self.process.wait(STOP_TIMEOUT)
+            self.process.stderr.close()
             pytest.fail(f"the server did not start:\n{''.join(self.log)}")
         self._rest = threading.Thread(target=self.log.extend, args=(self.process.stderr,))
         self._rest.start()

@@ -16,6 +16,7 @@ from storage.bootstrap import bootstrap
 from storage.database import get_engine, set_database_url
 from storage.dialects.sqlite_driver import DRIVER
 from storage.errors import ConfigurationError, DatabaseBusy, SchemaMismatch
+from storage.schema.ids import reserve_ids
 
 PROCESSES = 6
 # What a process of an app does; it waits for a line on its input, so that all start together.
@@ -41,11 +42,11 @@ def closed_database() -> Iterator[None]:
 
 
 @pytest.fixture
-def recipe() -> Iterator[None]:
+def recipe() -> Iterator[Table]:
     """The table of a model."""
-    columns = [Column("id", Integer, primary_key=True), Column("name", String, nullable=False)]
-    table = Table("recipe", SQLModel.metadata, *columns)
-    yield
+    key = Column("id", Integer, primary_key=True)
+    table = Table("recipe", SQLModel.metadata, key, Column("name", String, nullable=False))
+    yield table
     SQLModel.metadata.remove(table)
 
 
@@ -63,7 +64,7 @@ def statement(path: Path, sql: str) -> None:
     database.close()
 
 
-def test_it_makes_the_tables_of_the_models_and_the_audit_trail(recipe: None, tmp_path: Path) -> None:
+def test_it_makes_the_tables_of_the_models_and_the_audit_trail(recipe: Table, tmp_path: Path) -> None:
     bootstrap(database_url="sqlite:///./made.db")
 
     assert tables(tmp_path / "made.db") == {"recipe", "auditlog", "sqlite_sequence"}
@@ -83,7 +84,7 @@ def test_without_a_url_the_environment_decides_then_the_default(
     assert get_engine().url.database == "./argued.db"
 
 
-def test_a_second_call_changes_nothing(recipe: None) -> None:
+def test_a_second_call_changes_nothing(recipe: Table) -> None:
     bootstrap(database_url="sqlite:///./twice.db")
     engine = get_engine()
     statements: list[str] = []
@@ -107,7 +108,7 @@ def test_another_url_closes_the_first_database() -> None:
     assert closed
 
 
-def test_a_difference_is_refused_with_the_sql_that_mends_it(recipe: None, tmp_path: Path) -> None:
+def test_a_difference_is_refused_with_the_sql_that_mends_it(recipe: Table, tmp_path: Path) -> None:
     statement(tmp_path / "old.db", "CREATE TABLE recipe (id INTEGER PRIMARY KEY)")
 
     with pytest.raises(SchemaMismatch, match=r"column recipe\.name is missing") as caught:
@@ -117,13 +118,13 @@ def test_a_difference_is_refused_with_the_sql_that_mends_it(recipe: None, tmp_pa
     bootstrap(database_url="sqlite:///./old.db")
 
 
-def test_without_create_tables_nothing_is_made(recipe: None, tmp_path: Path) -> None:
+def test_without_create_tables_nothing_is_made(recipe: Table, tmp_path: Path) -> None:
     bootstrap(database_url="sqlite:///./empty.db", create_tables=False)
 
     assert tables(tmp_path / "empty.db") == set()
 
 
-def test_without_create_tables_the_tables_that_are_there_are_compared(recipe: None, tmp_path: Path) -> None:
+def test_without_create_tables_the_tables_that_are_there_are_compared(recipe: Table, tmp_path: Path) -> None:
     statement(tmp_path / "some.db", "CREATE TABLE recipe (id INTEGER PRIMARY KEY, name VARCHAR NOT NULL)")
 
     with pytest.raises(SchemaMismatch, match="table auditlog is missing"):
@@ -132,7 +133,7 @@ def test_without_create_tables_the_tables_that_are_there_are_compared(recipe: No
     assert tables(tmp_path / "some.db") == {"recipe"}
 
 
-def test_a_database_in_memory_works(recipe: None) -> None:
+def test_a_database_in_memory_works(recipe: Table) -> None:
     bootstrap(database_url="sqlite://")
 
     assert inspect(get_engine()).has_table("recipe")
@@ -146,7 +147,7 @@ def test_a_database_in_memory_works(recipe: None) -> None:
         ("sqlite:///./letter.txt", "the file letter.txt is not a SQLite database; point the database URL at"),
         ("oracle://machine/app", "storage does not know the database kind 'oracle'; use sqlite"),
         ("my_app.db", "the database URL is not one; write it like sqlite:///./my_app.db"),
-        ("postgresql+psycopg://me:secret@127.0.0.1:1/app", "check the database URL, and that the server runs"),
+        ("postgresql://me:secret@127.0.0.1:1/app?sslcert=secret", "check the database URL, and that the server runs"),
     ],
 )
 def test_a_database_that_does_not_open_is_explained(tmp_path: Path, url: str, message: str) -> None:
@@ -161,11 +162,15 @@ def test_a_database_that_does_not_open_is_explained(tmp_path: Path, url: str, me
     assert "\n" not in str(caught.value)
 
 
-def test_a_read_only_database_is_explained_where_tables_must_be_made(recipe: None, tmp_path: Path) -> None:
+def test_a_read_only_database_is_explained_where_tables_must_be_made(recipe: Table, tmp_path: Path) -> None:
     statement(tmp_path / "app.db", "CREATE TABLE theirs (id)")
 
-    with pytest.raises(ConfigurationError, match="readonly database; make the database file and its folder writable"):
+    with pytest.raises(ConfigurationError) as caught:
         bootstrap(database_url=f"sqlite:///file:{tmp_path}/app.db?mode=ro&uri=true")
+
+    hint = "make the database file and its folder writable"
+    expected = f"file:{tmp_path}/app.db cannot be used: attempt to write a readonly database; {hint}"
+    assert str(caught.value) == expected
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
@@ -176,7 +181,7 @@ def test_a_file_that_may_not_be_read_is_explained(tmp_path: Path) -> None:
         bootstrap(database_url="sqlite:///./app.db")
 
 
-def test_a_read_only_database_with_all_its_tables_opens(recipe: None, tmp_path: Path) -> None:
+def test_a_read_only_database_with_all_its_tables_opens(recipe: Table, tmp_path: Path) -> None:
     bootstrap(database_url="sqlite:///./app.db")
 
     bootstrap(database_url=f"sqlite:///file:{tmp_path}/app.db?mode=ro&uri=true")
@@ -185,7 +190,7 @@ def test_a_read_only_database_with_all_its_tables_opens(recipe: None, tmp_path: 
 
 
 def test_a_database_that_another_process_keeps_locked_is_busy(
-    recipe: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VENTION_STORAGE_BUSY_TIMEOUT", "0.05")
     statement(tmp_path / "app.db", "PRAGMA journal_mode = WAL")
@@ -224,7 +229,7 @@ def test_many_processes_may_bootstrap_the_same_fresh_database_at_once(
             connection.exec_driver_sql("DROP TABLE recipe, auditlog")
 
 
-def test_postgresql_gives_no_id_out_twice(postgresql_url: str, recipe: None) -> None:
+def test_postgresql_gives_no_id_out_twice(postgresql_url: str, recipe: Table) -> None:
     bootstrap(database_url=postgresql_url)
     bootstrap(database_url=postgresql_url)
 
@@ -233,4 +238,8 @@ def test_postgresql_gives_no_id_out_twice(postgresql_url: str, recipe: None) -> 
         connection.exec_driver_sql("DELETE FROM recipe WHERE id = 2")
         connection.exec_driver_sql("INSERT INTO recipe (name) VALUES ('c')")
         assert connection.exec_driver_sql("SELECT max(id) FROM recipe").scalar() == 3
+        for floor in (40, 5):
+            reserve_ids(connection, recipe, floor)
+        connection.exec_driver_sql("INSERT INTO recipe (name) VALUES ('d')")
+        assert connection.exec_driver_sql("SELECT max(id) FROM recipe").scalar() == 41
         connection.exec_driver_sql("DROP TABLE recipe, auditlog")

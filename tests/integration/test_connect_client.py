@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+import queue
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from enum import Enum
@@ -260,3 +262,39 @@ async def test_the_connect_librarys_client_understands_us(
     )
     async with aclosing(ticks):
         assert (await asyncio.wait_for(anext(ticks), PATIENCE)).result == 7
+
+
+async def test_a_client_outlives_a_restart_of_its_server(cell: Cell) -> None:
+    async with serving(cell.app) as url:
+        client = ConnectClient(url)
+        assert (await client.call("echo", {"name": "drill"})).name == "drill"
+    with pytest.raises(RpcError, match="no server answers") as caught:
+        await client.call("echo", {"name": "drill"})
+    assert caught.value.code is Code.UNAVAILABLE
+    async with serving(cell.app, port=int(url.rpartition(":")[2])):
+        assert (await client.call("echo", {"name": "drill"})).name == "drill"
+    await client.close()
+
+
+def test_a_client_made_without_an_event_loop_works_in_several(cell_url_in_a_thread: str) -> None:
+    client = ConnectClient(cell_url_in_a_thread)
+    for _ in range(2):
+        assert asyncio.run(client.call("echo", {"name": "drill"})).name == "drill"
+
+
+@pytest.fixture
+def cell_url_in_a_thread() -> Iterator[str]:
+    """The app, served on an event loop of its own."""
+    ready: queue.Queue[str] = queue.Queue()
+    stop = threading.Event()
+
+    async def main() -> None:
+        async with serving(Cell().app) as url:
+            ready.put(url)
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    yield ready.get(timeout=PATIENCE)
+    stop.set()
+    thread.join(PATIENCE)

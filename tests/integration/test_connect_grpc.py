@@ -137,12 +137,6 @@ async def test_failures_have_their_status(
     assert (await caller.call("who", "Who")).result == "anonymous"
 
 
-async def test_a_request_over_four_mebibytes_is_refused(caller: Caller) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await caller.call("echo", "Echo", {"name": "x" * (4 * 1024 * 1024)})
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
 async def test_a_deadline(caller: Caller) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await caller.call("hang", "Hang", timeout=0.1)

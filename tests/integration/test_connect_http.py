@@ -8,7 +8,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -230,6 +230,14 @@ async def test_grpc_web_errors(http: httpx.AsyncClient) -> None:
     assert (unknown.status_code, unknown.headers["grpc-status"]) == (200, "12")
 
 
+async def test_a_message_over_four_mebibytes_is_refused_over_grpc_web(http: httpx.AsyncClient) -> None:
+    headers = {"content-type": "application/grpc-web+proto"}
+    response = await http.post("/move", content=envelope(b"x" * (4 * 1024 * 1024 + 1)), headers=headers)
+    ((flags, trailers),) = opened(response.content)
+    assert flags == 0x80
+    assert b"grpc-status: 8\r\n" in trailers
+
+
 async def test_a_browser_may_call_from_a_page_of_this_machine(http: httpx.AsyncClient) -> None:
     headers = {
         "origin": "http://localhost:5173",
@@ -296,3 +304,20 @@ async def test_a_subscriber_that_never_reads_stalls_neither_publisher_nor_others
             cell.frame(100)
             assert (await read(chunks))["number"] == 100
             assert cell.frames.subscribers == 2
+
+
+async def test_streams_work_behind_middleware_of_the_app(cell: Cell) -> None:
+    @cell.app.middleware("http")
+    async def stamp(request: Any, call_next: Callable[[Any], Awaitable[Any]]) -> Any:
+        response = await call_next(request)
+        response.headers["x-stamp"] = "seen"
+        return response
+
+    cell.position("x", 1.0)
+    async with serving(cell.app) as url, httpx.AsyncClient(timeout=PATIENCE) as http:
+        path = f"{url}/{SERVICE}/positions"
+        async with http.stream("POST", path, content=envelope(b"{}"), headers=CONNECT_JSON) as response:
+            assert response.headers["x-stamp"] == "seen"
+            assert (await read(response.aiter_raw()))["distance"] == 1.0
+            assert cell.channel.subscribers == 1
+        await eventually(lambda: cell.channel.subscribers == 0)

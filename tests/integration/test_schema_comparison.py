@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,9 @@ def run(engine: Engine, script: str) -> None:
     if engine.dialect.name == "sqlite":
         # Not Python's own sqlite3: two copies of the library in one process undo each other's locks
         # (https://www.sqlite.org/howtocorrupt.html, section 2.2.1).
-        database = DRIVER.connect(str(engine.url.database))
-        database.execute("PRAGMA foreign_keys = ON")
-        database.executescript(script)
-        database.close()
+        with closing(DRIVER.connect(str(engine.url.database))) as database:
+            database.execute("PRAGMA foreign_keys = ON")
+            database.executescript(script)
         return
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(script)
@@ -282,6 +282,32 @@ def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
     engine = SQLITE.create_engine(make_url(f"sqlite:///{tmp_path}/rebuilt.db"), busy_timeout=5)
     yield engine
     engine.dispose()
+
+
+def test_a_rebuild_that_fails_loses_nothing(sqlite_engine: Engine) -> None:
+    create(sqlite_engine, thing(column("int")))
+    rows(sqlite_engine, thing(column("int")), {"value": 7}, {"value": 7})
+    metadata = thing(column("int", unique=True))
+
+    with pytest.raises(DRIVER.IntegrityError):
+        mend(sqlite_engine, metadata)
+
+    with sqlite_engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT value FROM thing").scalars().all() == [7, 7]
+
+
+@pytest.mark.parametrize("left", [[], [{"id": 1}]])
+def test_ids_do_not_come_back_after_a_rebuild(sqlite_engine: Engine, left: list[dict[str, int]]) -> None:
+    create(sqlite_engine, thing(column("str")))
+    rows(sqlite_engine, thing(), *left, {"id": 4})
+    with sqlite_engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM thing WHERE id = 4")
+
+    mend(sqlite_engine, thing(column("int")))
+
+    with sqlite_engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO thing DEFAULT VALUES")
+        assert connection.exec_driver_sql("SELECT max(id) FROM thing").scalar() == 5
 
 
 def test_a_rebuild_keeps_what_others_hung_on_the_table(sqlite_engine: Engine) -> None:

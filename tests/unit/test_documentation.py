@@ -14,7 +14,7 @@ DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 EXECUTED = {"python", "console"}
 """Languages of blocks that run with the document."""
 
-SHOWN = {"json", "make", "proto", "sh", "sql", "text", "toml", "typescript", "yaml"}
+SHOWN = {"json", "make", "proto", "pycon", "sh", "sql", "text", "toml", "typescript", "yaml"}
 """Languages of blocks that only show something; what they promise has tests of its own."""
 
 
@@ -30,6 +30,11 @@ def test_every_make_target_is_in_the_readme() -> None:
     assert {"setup", "run", "test", "check", "bench", "torture"} <= set(targets)
     readme = README.read_text(encoding="utf-8")
     assert [target for target in targets if f"make {target}" not in readme] == []
+
+
+def test_the_quickstart_is_the_program_that_real_clients_call() -> None:
+    program = (ROOT / "tests" / "e2e" / "apps" / "quickstart.py").read_text(encoding="utf-8")
+    assert f"```python\n{program}```" in README.read_text(encoding="utf-8")
 
 
 def test_the_readme_is_short() -> None:

@@ -1,4 +1,4 @@
-"""Types for annotations where Python has none of its own: `Int64`, `FieldPaths`."""
+"""What annotations say where Python has no word for it: `Int64`, `FieldPaths`, `ExpectedMarker`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ class Int64Marker:
 @dataclass(frozen=True)
 class FieldPathsMarker:
     """Says that a list of strings may be one text with commas in JSON."""
+
+
+@dataclass(frozen=True)
+class ExpectedMarker:
+    """Says that a caller usually gives a field, though it may be absent on the wire; sample requests have it."""
 
 
 Int64 = Annotated[int, Int64Marker()]

@@ -130,7 +130,7 @@ class ProtoMessageReader(MessageReader):
         """Return the values of the fields that are present."""
         values: Values = {}
         problems: list[FieldViolation] = []
-        for descriptor, item in source.ListFields():
+        for descriptor, item in type(source).ListFields(source):  # a field may be called like the method
             name = descriptor.name
             try:
                 values[name] = self._fields[name](item)

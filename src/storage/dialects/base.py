@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from pydantic_core import to_json
 from sqlalchemy import URL, Column, Connection, Engine, Table
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
+from storage.dialects.write_gate import WriteGate
 from storage.errors import StorageError
 
 
@@ -35,17 +36,29 @@ class Dialect(ABC):
             ConfigurationError: The driver is not installed.
         """
 
+    def gate_of(self, engine: Engine) -> WriteGate | None:
+        """The gate through which writers pass one at a time, None where the server itself lets them write at once."""
+        del engine
+        return None
+
     @abstractmethod
     def begin_write(self, connection: Connection) -> None:
         """Open the transaction for writing now, so that what it reads first stays true until it writes."""
+
+    def check_connection(self, driver: DBAPIConnection) -> None:  # noqa: B027 - most databases need no check
+        """Raise the driver's error where a connection that was kept no longer reaches the database."""
+
+    @abstractmethod
+    def begin_snapshot(self, connection: Connection) -> None:
+        """Make all that the connection reads until it is closed one state of the database, while others write."""
 
     @abstractmethod
     def keeps_decimal(self, value: Decimal, scale: int) -> bool:
         """Whether a numeric column that returns `scale` decimal places gives back an equal number."""
 
     @abstractmethod
-    def translate(self, error: DBAPIError) -> StorageError | None:
-        """Say in our terms what the driver's error means, None where we have no term for it."""
+    def translate(self, error: Exception) -> StorageError | None:
+        """Say in our terms what an error of the driver's means, None for any other and where we have no term for it."""
 
     @abstractmethod
     def allocate_ids(self, connection: Connection, key: Column[int], count: int) -> range | list[int]:

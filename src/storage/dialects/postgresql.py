@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from storage.dialects.base import Dialect, json_text
 from storage.errors import (
+    ConfigurationError,
     ConstraintViolation,
     DatabaseBusy,
     DatabaseUnavailable,
@@ -23,6 +24,7 @@ from storage.errors import (
 _UNIQUE = "23505"
 _FOREIGN_KEY = "23503"
 _INTEGRITY = "23"
+_MISSING = {"42P01", "42703"}  # undefined table, undefined column
 _BUSY = {"55P03", "40001", "40P01"}  # lock not available, serialization failure, deadlock detected
 _UNAVAILABLE = ("08", "53", "57P", "58", "25006")  # connection, resources, shutdown, system, read-only
 _KEY = re.compile(r"Key \((.+?)\)=")
@@ -49,25 +51,32 @@ class PostgreSQLDialect(Dialect):
     def begin_write(self, connection: Connection) -> None:
         """Nothing to do: what is read to be written is read with FOR UPDATE."""
 
+    def begin_snapshot(self, connection: Connection) -> None:
+        """REPEATABLE READ, whose snapshot is that of its first statement."""
+        connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
     def keeps_decimal(self, value: Decimal, scale: int) -> bool:
         """NUMERIC is exact; its scale and precision are the column's own."""
         del value, scale
         return True
 
-    def translate(self, error: DBAPIError) -> StorageError | None:
+    def translate(self, error: Exception) -> StorageError | None:
         """Say what the server's error means."""
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if state == _UNIQUE:
-            return _duplicate(error)
-        if state == _FOREIGN_KEY:
-            message = "a reference points to a record that does not exist, or other records still refer to this one"
-            return ForeignKeyViolation(message)
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if not hasattr(cause, "sqlstate"):  # psycopg may not be installed, so its classes cannot be named here
+            return None
+        return self._meaning_of(cause, getattr(cause, "sqlstate", None) or "")
+
+    def _meaning_of(self, error: object, state: str) -> StorageError | None:
         if state.startswith(_INTEGRITY):
-            return ConstraintViolation("a constraint of the table would be broken")
+            return _broken_constraint(error, state)
+        if state in _MISSING:
+            message = "the database lacks a table or a column that the models need"
+            return ConfigurationError(message, hint="call bootstrap() at start")
         if state in _BUSY:
             message = "another transaction had the record or table locked for too long"
             return DatabaseBusy(message, hint="try again, or raise VENTION_STORAGE_BUSY_TIMEOUT")
-        if error.connection_invalidated or not state or state.startswith(_UNAVAILABLE):
+        if not state or state.startswith(_UNAVAILABLE):
             return DatabaseUnavailable("the database server cannot be used now", hint="see its log, then try again")
         return None
 
@@ -83,8 +92,17 @@ class PostgreSQLDialect(Dialect):
         connection.execute(text(f"LOCK TABLE {quoted} IN SHARE ROW EXCLUSIVE MODE"))
 
 
-def _duplicate(error: DBAPIError) -> DuplicateRecord:
-    diagnosis = getattr(error.orig, "diag", None)
+def _broken_constraint(error: object, state: str) -> StorageError:
+    if state == _UNIQUE:
+        return _duplicate(error)
+    if state == _FOREIGN_KEY:
+        message = "a reference points to a record that does not exist, or other records still refer to this one"
+        return ForeignKeyViolation(message)
+    return ConstraintViolation("a constraint of the table would be broken")
+
+
+def _duplicate(error: object) -> DuplicateRecord:
+    diagnosis = getattr(error, "diag", None)
     match = _KEY.search(getattr(diagnosis, "message_detail", None) or "")
     columns = tuple(match.group(1).split(", ")) if match else ()
     table = getattr(diagnosis, "table_name", None) or "the table"

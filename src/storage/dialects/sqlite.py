@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 import uuid
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from pydantic_core import from_json
 from sqlalchemy import URL, Column, Connection, Engine, QueuePool, Table, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 
 from storage.dialects import sqlite_driver
 from storage.dialects.base import Dialect, json_text
@@ -40,6 +43,13 @@ class SQLiteDialect(Dialect):
     reads_inline = True
     counts_given_ids = True
 
+    def __init__(self) -> None:
+        self._gates: WeakKeyDictionary[Engine, WriteGate] = WeakKeyDictionary()
+
+    def gate_of(self, engine: Engine) -> WriteGate | None:
+        """The gate of an engine that this dialect made."""
+        return self._gates.get(engine)
+
     def create_engine(self, url: URL, *, busy_timeout: float) -> Engine:
         """Make an engine: WAL, synchronous=FULL, foreign keys on, writers one at a time in a fair order."""
         sqlite_driver.warn_of_wal_reset_bug()
@@ -52,7 +62,9 @@ class SQLiteDialect(Dialect):
             json_serializer=json_text,
             json_deserializer=from_json,
         )
-        _connect_through_gate(engine, WriteGate(busy_timeout))
+        gate = self._gates[engine] = WriteGate(busy_timeout)
+        _connect_through_gate(engine, gate)
+        event.listen(engine, "checkout", _make_ready)
         event.listen(engine, "before_cursor_execute", _begin_before_write)
         return engine
 
@@ -60,14 +72,23 @@ class SQLiteDialect(Dialect):
         """BEGIN IMMEDIATE."""
         cast(GatedConnection, connection.connection.driver_connection).begin_write()
 
+    def check_connection(self, driver: DBAPIConnection) -> None:
+        """Make sure that the connection still reaches the file."""
+        cast(GatedConnection, driver).check_file()
+
+    def begin_snapshot(self, connection: Connection) -> None:
+        """A read transaction, which writers do not wait for; until it ends, the write-ahead log only grows."""
+        connection.exec_driver_sql("BEGIN")
+
     def keeps_decimal(self, value: Decimal, scale: int) -> bool:
         """Whether the number survives as a float of 15 digits, as NUMERIC stores it, and SQLAlchemy's rounding."""
         digits = "".join(map(str, value.as_tuple().digits)).strip("0")
         return len(digits) <= _FLOAT_DIGITS and Decimal(f"{float(value):.{scale}f}") == value
 
-    def translate(self, error: DBAPIError) -> StorageError | None:
+    def translate(self, error: Exception) -> StorageError | None:
         """Say what the driver's error means."""
-        return meaning_of(error.orig) if error.orig else None
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        return meaning_of(cause) if isinstance(cause, sqlite_driver.DRIVER.Error) else None
 
     def allocate_ids(self, connection: Connection, key: Column[int], count: int) -> range:
         """Take the keys after the highest that was ever used; nobody else can write until the transaction ends."""
@@ -89,12 +110,17 @@ class SQLiteDialect(Dialect):
 def _connect_through_gate(engine: Engine, gate: WriteGate) -> None:
     """Let every connection of the engine pass the gate before it writes."""
     memory: list[GatedConnection] = []
+    opened: set[str] = set()
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> GatedConnection:
         options["check_same_thread"] = False
         if arguments[0] != ":memory:":
-            return sqlite_driver.connect(arguments[0], gate, **options)
+            if opened and not Path(arguments[0]).exists() and not options.get("uri"):
+                raise sqlite_driver.DRIVER.OperationalError(sqlite_driver.MOVED)  # and no new, empty one in its place
+            connection = sqlite_driver.connect(arguments[0], gate, **options)
+            opened.add(arguments[0])
+            return connection
         # One database for all threads, which lives as long as a connection to it (sqlite.org/inmemorydb.html).
         uri = f"file:/{name}?vfs=memdb"
         if not memory:
@@ -102,6 +128,15 @@ def _connect_through_gate(engine: Engine, gate: WriteGate) -> None:
         return sqlite_driver.connect(uri, gate, **{**options, "uri": True})
 
     name = f"vention-storage-{uuid.uuid4()}"
+
+
+def _make_ready(driver: Any, _record: Any, _proxy: Any) -> None:
+    """Have the pool replace its connections when the file was replaced."""
+    try:
+        driver.check_file()
+        driver.reset_wait()
+    except sqlite_driver.DRIVER.OperationalError as error:
+        raise InvalidatePoolError(str(error)) from error
 
 
 def _begin_before_write(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
+import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,11 @@ except ImportError:  # pragma: no cover - depends on the platform
     bundled = sqlite3
 
 logger = logging.getLogger("storage")
+
+LOG_LIMIT = 8 * 2**20
+"""The size in bytes, of the write-ahead log, from which on a writer makes room in it."""
+_LOG_PATIENCE = 0.5  # seconds
+_BETWEEN_ATTEMPTS = 0.001  # seconds
 
 DRIVER: ModuleType = bundled
 """The DB-API module: the bundled SQLite where the platform has a wheel of it, else the one of Python."""
@@ -54,15 +61,49 @@ else:
     _Connection = DRIVER.Connection
 
 
+class _File:
+    """A file as it was when a connection opened it.
+
+    Args:
+        path: Where it is, empty for a database in memory.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._identity = self._look() if path else None
+
+    def is_there(self) -> bool:
+        """Whether the path still leads to it."""
+        return not self._path or self._look() == self._identity
+
+    def log_size(self) -> int:
+        """The size of the write-ahead log in bytes."""
+        try:
+            return os.stat(f"{self._path}-wal").st_size if self._path else 0  # noqa: PTH116 - after every commit
+        except OSError:
+            return 0
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - on the way of every read, and Path costs several times that
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
 class GatedConnection(_Connection):
     """A connection that passes the write gate before it opens a write transaction, and leaves it after the end."""
 
     gate: WriteGate
+    file: _File
     _inside = False
     _busy_timeout = -1  # in milliseconds, as SQLite has it
 
-    def begin_write(self) -> None:
+    def begin_write(self, timeout: float | None = None) -> None:
         """Open a write transaction unless one is open.
+
+        Args:
+            timeout: The longest wait for the lock, in seconds; None for that of the gate.
 
         Raises:
             DatabaseUnavailable: The wait for the lock was too long or would never end, or SQLite refused.
@@ -72,10 +113,11 @@ class GatedConnection(_Connection):
             return
         if self._inside:
             raise DRIVER.OperationalError(ROLLED_BACK)
-        waited = self.gate.acquire()
+        patience = self.gate.timeout if timeout is None else timeout
+        waited = self.gate.acquire(patience)
         try:
-            self._wait_at_most(self.gate.timeout - waited)
-            self.execute("BEGIN IMMEDIATE")
+            self.check_file()
+            self._take_lock(patience - waited)
         except BaseException as error:
             self.gate.release()
             if meaning := meaning_of(error):
@@ -83,11 +125,29 @@ class GatedConnection(_Connection):
             raise
         self._inside = True
 
+    def reset_wait(self) -> None:
+        """Wait for locks, other than that of a write transaction, as long as the gate does."""
+        self._wait_at_most(self.gate.timeout)
+
+    def check_file(self) -> None:
+        """Make sure that the path still leads to the file that this connection has open.
+
+        SQLite goes on writing to a file that was removed or replaced, and all of that is lost with the last process
+        that has it open (https://www.sqlite.org/howtocorrupt.html, section 2.5).
+
+        Raises:
+            sqlite3.OperationalError: It does not.
+        """
+        if not self.file.is_there():
+            raise DRIVER.OperationalError(MOVED)
+
     def commit(self) -> None:
         """Commit, and let the next writer in; a transaction that SQLite has rolled back on its own is an error."""
         lost = self._inside and not self.in_transaction
         try:
             super().commit()
+            if self._inside and self.file.log_size() > LOG_LIMIT:
+                self._restart_log()
         finally:
             if not self.in_transaction:
                 self._leave()
@@ -108,13 +168,42 @@ class GatedConnection(_Connection):
         finally:
             self._leave()
 
+    def _take_lock(self, patience: float) -> None:
+        """Open a write transaction, asking every millisecond while another process has one open.
+
+        SQLite by itself asks ever more rarely, in the end ten times a second: where several processes write without a
+        pause, the gaps between their transactions are so short that one of them finds none for seconds.
+        """
+        until = time.monotonic() + patience
+        self._wait_at_most(_BETWEEN_ATTEMPTS)
+        while True:
+            try:
+                self.execute("BEGIN IMMEDIATE")
+            except DRIVER.OperationalError as error:
+                if "is locked" not in str(error) or time.monotonic() >= until:
+                    raise
+            else:
+                return
+
+    def _restart_log(self) -> None:
+        """Have the next writer start the log anew, which the automatic checkpoint cannot while reads overlap.
+
+        Only the reads that run now are waited for, and not for long: later ones no longer need the log. What fails
+        here is no failure of the commit, which has happened.
+        """
+        try:
+            self._wait_at_most(min(_LOG_PATIENCE, self.gate.timeout))
+            self.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        except DRIVER.Error as error:
+            logger.warning("SQLite could not make room in its log: %s", error)
+
     def _leave(self) -> None:
         if self._inside:
             self._inside = False
             self.gate.release()
 
     def _wait_at_most(self, seconds: float) -> None:
-        """Give SQLite's own wait, for writers of other processes, what the gate has left of the timeout."""
+        """Bound SQLite's own wait for what other connections have locked."""
         milliseconds = max(1, int(seconds * 1000))
         if milliseconds != self._busy_timeout:
             self.execute(f"PRAGMA busy_timeout = {milliseconds}")
@@ -122,6 +211,7 @@ class GatedConnection(_Connection):
 
 
 ROLLED_BACK = "the transaction was rolled back by SQLite after an earlier error"
+MOVED = "the database file was removed or replaced"
 
 
 def connect(path: str, gate: WriteGate, **options: Any) -> GatedConnection:
@@ -134,8 +224,10 @@ def connect(path: str, gate: WriteGate, **options: Any) -> GatedConnection:
     """
     connection: GatedConnection = DRIVER.connect(path, factory=GatedConnection, isolation_level=None, **options)
     connection.gate = gate
-    connection.execute(f"PRAGMA busy_timeout = {int(gate.timeout * 1000)}")
+    connection.file = _File(connection.execute("PRAGMA database_list").fetchone()[2])
+    connection.reset_wait()
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
     connection.execute("PRAGMA synchronous = FULL")
     if connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
         _use_wal(connection)

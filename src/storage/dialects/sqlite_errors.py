@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from storage.errors import (
+    ConfigurationError,
     ConstraintViolation,
     DatabaseBusy,
     DatabaseUnavailable,
@@ -16,6 +17,7 @@ from storage.errors import (
 # By text, since the bundled driver has no extended error codes; SQLite keeps these texts stable
 # (https://www.sqlite.org/src/file/src/main.c, sqlite3ErrStr).
 _UNAVAILABLE = {
+    "removed or replaced": "put it back, or start the app again for an empty one",
     "database or disk is full": "free some disk space, then try again",
     "disk I/O error": "check the disk and its cable or card, then try again",
     "attempt to write a readonly database": "make the database file and its folder writable",
@@ -42,26 +44,34 @@ def meaning_of(error: BaseException) -> StorageError | None:
         another record of user has the same email
     """
     text = str(error)
-    if "UNIQUE constraint failed" in text:
-        table, columns = _failed_columns(text)
-        return DuplicateRecord(f"another record of {table} has the same {', '.join(columns)}", columns=columns)
-    if "FOREIGN KEY constraint failed" in text:
-        message = "a reference points to a record that does not exist, or other records still refer to this one"
-        return ForeignKeyViolation(message)
     if "constraint failed" in text:
-        return ConstraintViolation(f"a constraint of the table would be broken: {text}")
+        return _broken_constraint(text)
     if "is locked" in text:
         message = "another process had the database locked for too long"
         return DatabaseBusy(message, hint="try again, or raise VENTION_STORAGE_BUSY_TIMEOUT")
+    if "no such table" in text or "no such column" in text or "has no column" in text:
+        return ConfigurationError(f"the database lacks what the models need: {text}", hint="call bootstrap() at start")
     for phrase, hint in _UNAVAILABLE.items():
         if phrase in text:
             return DatabaseUnavailable(f"the database cannot be used: {text}", hint=hint)
     return None
 
 
+def _broken_constraint(text: str) -> StorageError:
+    if "UNIQUE constraint failed" in text:
+        table, columns = _failed_columns(text)
+        return DuplicateRecord(f"another record of {table} has the same {', '.join(columns) or 'key'}", columns=columns)
+    if "FOREIGN KEY constraint failed" in text:
+        message = "a reference points to a record that does not exist, or other records still refer to this one"
+        return ForeignKeyViolation(message)
+    return ConstraintViolation(f"a constraint of the table would be broken: {text}")
+
+
 def _failed_columns(text: str) -> tuple[str, tuple[str, ...]]:
-    """Table and columns of "UNIQUE constraint failed: user.name, user.email"."""
+    """Table and columns of "UNIQUE constraint failed: user.name, user.email"; an index on expressions has none."""
     match = _COLUMNS.search(text)
+    if match and match.group(1).startswith("index "):
+        return "the table", ()
     names = match.group(1).split(", ") if match else []
     table, _, _ = names[0].partition(".") if names else ("the table", "", "")
     return table, tuple(name.rpartition(".")[2] for name in names)

@@ -23,13 +23,16 @@ class WriteGate:
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # a leaked connection may be collected, and leave, inside a locked block
         self._owner: Owner | None = None
         self._since = 0.0
         self._waiting: deque[_Ticket] = deque()
 
-    def acquire(self) -> float:
+    def acquire(self, timeout: float) -> float:
         """Wait for the lock.
+
+        Args:
+            timeout: The longest wait, in seconds.
 
         Returns:
             The seconds waited.
@@ -43,22 +46,35 @@ class WriteGate:
             if self._owner is None:
                 self._take(owner)
                 return 0.0
-            self._refuse_deadlock(self._owner, owner)
+            _refuse_deadlock(self._owner, owner)
             ticket = _Ticket(owner)
             self._waiting.append(ticket)
+            self._let_in()
         started = time.monotonic()
-        if not ticket.granted.wait(self.timeout):
+        if not ticket.granted.wait(timeout):
             self._give_up(ticket)
         return time.monotonic() - started
+
+    def refuse_deadlock(self, owner: Owner) -> None:
+        """Refuse a wait of this owner's that would never end.
+
+        Raises:
+            WriteWouldDeadlock: The lock's owner is the same, or another task of the same event loop.
+        """
+        if (holder := self._owner) is not None:
+            _refuse_deadlock(holder, owner)
 
     def release(self) -> None:
         """Hand the lock to the writer that has waited longest; any thread may call it."""
         with self._mutex:
             self._owner = None
-            if self._waiting:
-                ticket = self._waiting.popleft()
-                self._take(ticket.owner)
-                ticket.granted.set()
+            self._let_in()
+
+    def _let_in(self) -> None:
+        if self._owner is None and self._waiting:
+            ticket = self._waiting.popleft()
+            self._take(ticket.owner)
+            ticket.granted.set()
 
     def _take(self, owner: Owner) -> None:
         self._owner = owner
@@ -73,16 +89,16 @@ class WriteGate:
         message = f"waited {self.timeout:g} s for a write: {holder} has had a transaction open for {held:.1f} s"
         raise DatabaseBusy(message, hint="keep transactions short and never wait for another writer inside one")
 
-    @staticmethod
-    def _refuse_deadlock(holder: Owner, owner: Owner) -> None:
-        if holder.same(owner):
-            message = f"{owner} writes while it has a transaction open in another session"
-            hint = "end that session first, or let this write join it with `with use_session(session):`"
-            raise WriteWouldDeadlock(message, hint=hint)
-        if holder.blocks(owner):
-            message = f"{owner} would block its event loop to wait for a transaction of {holder}"
-            hint = "write with `await in_thread(...)`, or do not await inside a transaction"
-            raise WriteWouldDeadlock(message, hint=hint)
+
+def _refuse_deadlock(holder: Owner, owner: Owner) -> None:
+    if holder.same(owner):
+        message = f"{owner} writes while it has a transaction open in another session"
+        hint = "end that session first, or let this write join it with `with use_session(session):`"
+        raise WriteWouldDeadlock(message, hint=hint)
+    if holder.blocks(owner):
+        message = f"{owner} would block its event loop to wait for a transaction of {holder}"
+        hint = "write with `await in_thread(...)`, or do not await inside a transaction"
+        raise WriteWouldDeadlock(message, hint=hint)
 
 
 class _Ticket:

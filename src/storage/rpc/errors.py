@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,15 +10,20 @@ from connectrpc.code import Code
 
 from communication.errors import FieldViolation, RpcError
 from storage.errors import (
+    ArchiveInvalid,
+    BackupInvalid,
     ConstraintViolation,
+    DatabaseBusy,
     DatabaseUnavailable,
     DuplicateRecord,
     ForeignKeyViolation,
+    NotSupported,
     RecordDeleted,
     RecordInvalid,
     RecordLimitReached,
     StorageError,
 )
+from storage.hooks import HookRegistry
 
 _CODES: tuple[tuple[type[StorageError], Code], ...] = (
     (RecordInvalid, Code.INVALID_ARGUMENT),
@@ -26,19 +32,27 @@ _CODES: tuple[tuple[type[StorageError], Code], ...] = (
     (ForeignKeyViolation, Code.FAILED_PRECONDITION),
     (ConstraintViolation, Code.FAILED_PRECONDITION),
     (RecordLimitReached, Code.RESOURCE_EXHAUSTED),
+    (ArchiveInvalid, Code.INVALID_ARGUMENT),
+    (BackupInvalid, Code.INVALID_ARGUMENT),
+    (NotSupported, Code.FAILED_PRECONDITION),
     (DatabaseUnavailable, Code.UNAVAILABLE),
 )
+
+_MOST_VIOLATIONS = 20
+"""How many bad rows an error tells of: over gRPC it travels in a header, which may have 8 KiB."""
 
 FieldPath = Callable[[str], str]
 """From an attribute of the record to the field of the request that it came from."""
 
 
 @contextmanager
-def told_to_caller(path: FieldPath) -> Iterator[None]:
+def told_to_caller(path: FieldPath = str) -> Iterator[None]:
     """Raise storage's errors, and a hook's ValueError, as what the caller may know.
 
+    The RPCs of a bundle do it by themselves; an `@action` that writes does it around what it writes.
+
     Args:
-        path: Names the field of the request for an attribute of the record.
+        path: Names the field of the request for an attribute of the record; by default both have the same name.
 
     Raises:
         RpcError: In place of them. Anything else passes, to be answered as `internal`.
@@ -51,18 +65,38 @@ def told_to_caller(path: FieldPath) -> Iterator[None]:
             raise
         raise RpcError(code, _text(error), violations=_violations(error, path)) from error
     except ValueError as error:
+        if not _is_of_hook(error):  # but of a row that cannot be read, say, whose value stands in the text
+            raise
         raise RpcError(Code.INVALID_ARGUMENT, str(error)) from error
+
+
+def _is_of_hook(error: Exception) -> bool:
+    """Whether a hook raised the error, or something that the hook called."""
+    return any(frame.f_code is HookRegistry.run.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _text(error: StorageError) -> str:
     if isinstance(error, ConstraintViolation):  # whose text is SQL
         return "a constraint of the table would be broken"
+    if isinstance(error, DatabaseBusy):  # whose text names threads and settings
+        return "the database is busy; try again"
     return str(error)
 
 
 def _violations(error: StorageError, path: FieldPath) -> list[FieldViolation]:
+    if _is_of_hook(error):  # which may have written any other record
+        return []
     if isinstance(error, RecordInvalid):
         return [FieldViolation(field=path(item.field), description=item.message) for item in error.problems]
+    if isinstance(error, BackupInvalid):
+        return [FieldViolation(field=path("bytes"), description=str(error))]
+    if isinstance(error, ArchiveInvalid):
+        return [
+            FieldViolation(
+                field=f"{item.file}:{item.line or ''}:{item.column or ''}".rstrip(":"), description=item.message
+            )
+            for item in error.problems[:_MOST_VIOLATIONS]
+        ]
     if isinstance(error, DuplicateRecord):
         return [FieldViolation(field=path(name), description="is taken by another record") for name in error.columns]
     return []

@@ -15,13 +15,13 @@ from connectrpc.code import Code
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
-from communication.context import current_call
 from communication.errors import FieldViolation, RpcError
 from communication.naming import json_name
 from storage.accessor import ModelAccessor
 from storage.database import current_database, in_thread
 from storage.hooks import ModelType
 from storage.records import DELETED_AT
+from storage.rpc.actors import actor_of
 from storage.rpc.errors import told_to_caller
 from storage.rpc.messages import (
     CreateRequest,
@@ -31,9 +31,11 @@ from storage.rpc.messages import (
     UpdateRequest,
     printer_of,
 )
+from storage.scope import Scope
+from storage.writer import write_async
 
 Response = Mapping[str, Any]
-_ANONYMOUS = "anonymous"
+_LONGEST_ECHO = 100
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,23 @@ class _Handler(Generic[ModelType]):
         return {"record": printer_of(self.accessor.model)(record)}
 
     def _missing(self, key: Any) -> RpcError:
-        return RpcError(Code.NOT_FOUND, f"{self.accessor.model.__name__} {key} does not exist")
+        return RpcError(Code.NOT_FOUND, f"{self.accessor.model.__name__} {_shown(key)} does not exist")
 
     def _path_in_record(self, name: str) -> str:
-        return name if name == "actor" else f"record.{name}".removesuffix(".")
+        return f"record.{self._attribute(name)}".removesuffix(".")
 
     def _path_of_key(self, name: str) -> str:
-        return "record_id" if name == self.accessor.codec.key.name else name
+        return "record_id" if name == self.accessor.codec.key.name else self._path_in_record(name)
+
+    def _attribute(self, name: str) -> str:
+        """The attribute of a column, by whose name the database reports what is taken."""
+        codec = self.accessor.codec
+        return next((column.name for column in codec.columns if name == column.column.name), name)
 
     def _values(self, record: BaseModel) -> dict[str, Any]:
         """The attributes that the caller sent."""
-        values = {name: getattr(record, name) for name in record.model_fields_set}
+        # By the dunder, since a column may be called like the property.
+        values = {name: getattr(record, name) for name in record.__pydantic_fields_set__}
         if self.accessor.codec.soft_delete and values.get(DELETED_AT) is not None:
             raise _invalid(f"record.{DELETED_AT}", "is set by Delete and Restore only")
         return values
@@ -119,12 +127,17 @@ class CreateRecord(_Handler[ModelType]):
 
     async def __call__(self, request: CreateRequest[Any]) -> Response:
         """Answer the RPC."""
-        return await in_thread(self._create, request, _actor(request.actor))
-
-    def _create(self, request: CreateRequest[Any], actor: str) -> Response:
+        actor, writes = actor_of(request.actor), self.accessor.writes
         record = self.accessor.model(**self._values(request.record))
-        with told_to_caller(self._path_in_record), self.accessor.limited(self.limit):
-            return self._response(self.accessor.insert(record, actor=actor), None)
+
+        def work(scope: Scope) -> None:
+            with writes.limited(scope, self.limit):
+                writes.insert(scope, [record], actor, values)
+
+        with told_to_caller(self._path_in_record):
+            values = [self.accessor.codec.validate(record)]
+            await write_async(work)
+        return self._response(record, None)
 
 
 @dataclass(frozen=True)
@@ -133,25 +146,27 @@ class UpdateRecord(_Handler[ModelType]):
 
     async def __call__(self, request: UpdateRequest[Any, Any]) -> Response:
         """Answer the RPC."""
-        return await in_thread(self._update, request, _actor(request.actor))
+        actor, changes = actor_of(request.actor), self._changes(request)
+        with told_to_caller(self._path_of_key):
+            key = self.accessor.codec.validate_key(request.record_id)
+            record = await write_async(lambda scope: self.accessor.writes.update(scope, key, changes, actor))
+        return self._response(record, request.record_id)
 
-    def _update(self, request: UpdateRequest[Any, Any], actor: str) -> Response:
+    def _changes(self, request: UpdateRequest[Any, Any]) -> dict[str, Any]:
         changes = self._values(request.record)
         key = self.accessor.codec.key.name
         if changes.pop(key, request.record_id) != request.record_id:
             raise _invalid(f"record.{key}", "differs from record_id")
         if request.update_mask:
-            changes = {name: changes.get(name) for name in self._masked(request.update_mask) if name != key}
-        with told_to_caller(self._path_in_record):
-            record = self.accessor.update(request.record_id, changes, actor=actor)
-        return self._response(record, request.record_id)
+            return {name: changes.get(name) for name in self._masked(request.update_mask) if name != key}
+        return changes
 
     def _masked(self, mask: list[str]) -> list[str]:
         """The attributes that a mask names, in either spelling."""
         names = {spelling: name for name in self.accessor.codec.names for spelling in (name, json_name(name))}
         for index, path in enumerate(mask):
             if path not in names:
-                raise _invalid(f"update_mask[{index}]", f"{self.accessor.model.__name__} has no field {path!r}")
+                raise _invalid(f"update_mask[{index}]", f"{self.accessor.model.__name__} has no field {_shown(path)!r}")
         return [names[path] for path in mask]
 
 
@@ -161,12 +176,12 @@ class DeleteRecord(_Handler[ModelType]):
 
     async def __call__(self, request: KeyRequest[Any]) -> Response:
         """Answer the RPC."""
-        return await in_thread(self._delete, request, _actor(request.actor))
-
-    def _delete(self, request: KeyRequest[Any], actor: str) -> Response:
+        actor = actor_of(request.actor)
         with told_to_caller(self._path_of_key):
-            if not self.accessor.delete(request.record_id, actor=actor):
-                raise self._missing(request.record_id)
+            key = self.accessor.codec.validate_key(request.record_id)
+            deleted = await write_async(lambda scope: self.accessor.writes.delete(scope, [key], actor))
+        if not deleted:
+            raise self._missing(request.record_id)
         return {"status": "deleted"}
 
 
@@ -179,25 +194,29 @@ class RestoreRecord(_Handler[ModelType]):
 
     async def __call__(self, request: KeyRequest[Any]) -> Response:
         """Answer the RPC."""
-        return await in_thread(self._restore, request, _actor(request.actor))
-
-    def _restore(self, request: KeyRequest[Any], actor: str) -> Response:
         if not self.accessor.codec.soft_delete:
             message = f"{self.accessor.model.__name__} has no {DELETED_AT} field, so nothing of it can be restored"
             raise RpcError(Code.FAILED_PRECONDITION, message)
-        with told_to_caller(self._path_of_key), self.accessor.limited(self.limit):
-            self.accessor.restore(request.record_id, actor=actor)
-            return self._response(self.accessor.get(request.record_id), request.record_id)
+        actor, writes = actor_of(request.actor), self.accessor.writes
 
+        def work(scope: Scope) -> ModelType | None:
+            with writes.limited(scope, self.limit):
+                return writes.restore(scope, key, actor)
 
-def _actor(named: str) -> str:
-    """Who calls: the request's actor, else the X-User header, else nobody known."""
-    return named.strip() or current_call().headers.get("x-user", "").strip() or _ANONYMOUS
+        with told_to_caller(self._path_of_key):
+            key = self.accessor.codec.validate_key(request.record_id)
+            record = await write_async(work)
+        return self._response(record, request.record_id)
 
 
 def _invalid(field: str, description: str) -> RpcError:
     violation = FieldViolation(field=field, description=description)
     return RpcError(Code.INVALID_ARGUMENT, f"the request is invalid: {violation}", violations=[violation])
+
+
+def _shown(text: Any) -> str:
+    """What a caller made up, as far as it is worth saying back."""
+    return str(text)[:_LONGEST_ECHO]
 
 
 def _token_of(key: Any) -> str:
@@ -206,6 +225,9 @@ def _token_of(key: Any) -> str:
 
 def _key_of(token: str) -> Any:
     try:
-        return from_json(base64.b64decode(token, altchars=b"-_", validate=True))
+        key = from_json(base64.b64decode(token, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError):
-        raise _invalid("page_token", "is not one that ListRecords gave out") from None
+        key = None
+    if key is None:
+        raise _invalid("page_token", "is not one that ListRecords gave out")
+    return key

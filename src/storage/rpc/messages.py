@@ -6,13 +6,14 @@ The classes here say what is on the wire; each RPC gets messages of its own, nam
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from sqlmodel import SQLModel
 
-from communication.contract.markers import FieldPaths, Int64
+from communication.contract.markers import ExpectedMarker, FieldPaths, Int64
 from storage.columns import ColumnKind, RecordColumn
 from storage.hooks import ModelType
 from storage.records import Values, codec_of
@@ -113,15 +114,26 @@ def record_message(model: type[SQLModel]) -> type[BaseModel]:
     Returns:
         A pydantic model whose `model_fields_set` are the fields that a caller sent.
     """
-    fields: dict[str, Any] = {column.name: (wire_annotation(column) | None, None) for column in codec_of(model).columns}
-    return create_model(model.__name__, __config__=ConfigDict(protected_namespaces=()), **fields)
+    fields: dict[str, Any] = {column.name: _record_field(model, column) for column in codec_of(model).columns}
+    with warnings.catch_warnings():  # of a column named `json` or `copy` the model itself has warned already
+        warnings.filterwarnings("ignore", message="Field name .* shadows an attribute", category=UserWarning)
+        return create_model(model.__name__, __config__=ConfigDict(protected_namespaces=()), **fields)
+
+
+def _record_field(model: type[SQLModel], column: RecordColumn) -> tuple[Any, Any]:
+    """The field of a column; which ones a caller must give, and what for example, shows in sample requests."""
+    declared, annotation = model.model_fields[column.name], wire_annotation(column) | None
+    if declared.is_required():
+        annotation = Annotated[annotation, ExpectedMarker()]
+    return annotation, Field(default=None, examples=declared.examples)
 
 
 def wire_annotation(column: RecordColumn) -> Any:
     """The type of a column on the wire; a pydantic model in a JSON column is a message, other JSON any value."""
     if column.kind is ColumnKind.JSON:
-        is_message = isinstance(column.annotation, type) and issubclass(column.annotation, BaseModel)
-        return column.annotation if is_message else Any
+        annotation = column.annotation
+        is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        return annotation if is_model and not issubclass(annotation, RootModel) else Any
     return _ANNOTATIONS.get(column.kind, column.annotation)
 
 

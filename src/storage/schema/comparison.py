@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-
 from sqlalchemy import Engine, MetaData
 
 from storage.errors import SchemaMismatch
-from storage.schema.difference import Difference
+from storage.schema.difference import Difference, Finding
 from storage.schema.findings import find
 from storage.schema.postgresql_cure import postgresql_cures
 from storage.schema.sqlite_cure import sqlite_cures
@@ -25,17 +23,18 @@ def compare(engine: Engine, metadata: MetaData) -> list[Difference]:
         metadata: The tables as the models have them, prepared.
 
     Returns:
-        The differences, those of one table together.
+        The differences, those of one table together, in an order in which their SQL can be run.
     """
     with engine.connect() as connection:
-        findings = sorted(find(connection, metadata), key=lambda finding: finding.table.name)
+        by_table: dict[str, list[Finding]] = {}
+        for finding in find(connection, metadata):
+            by_table.setdefault(finding.table.name, []).append(finding)
         cures = _CURES[connection.dialect.name]
-        differences = []
-        for name, group in groupby(findings, key=lambda finding: finding.table.name):
-            of_table = list(group)
-            for finding, sql in zip(of_table, cures(connection, of_table), strict=True):
-                differences.append(Difference(table=name, column=finding.column, what=finding.what, sql=sql))
-        return differences
+        return [
+            Difference(table=name, column=finding.column, what=finding.what, sql=sql)
+            for name, findings in by_table.items()
+            for finding, sql in zip(findings, cures(connection, findings), strict=True)
+        ]
 
 
 def check(engine: Engine, metadata: MetaData) -> None:

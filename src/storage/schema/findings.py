@@ -95,7 +95,7 @@ def _keys(connection: Connection, metadata: MetaData) -> Iterator[Finding]:
     """Find keys of other columns, which alembic does not compare."""
     inspector = inspect(connection)
     stored_tables = set(inspector.get_table_names())
-    for table in metadata.sorted_tables:
+    for table in metadata.tables.values():
         if table.name not in stored_tables:
             continue
         stored = inspector.get_pk_constraint(table.name)["constrained_columns"]

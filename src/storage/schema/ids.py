@@ -26,6 +26,8 @@ def reserve_ids(connection: Connection, table: Table, floor: int) -> None:
 
 
 def _raise_sqlite_sequence(connection: Connection, table: str, floor: int) -> None:
+    if connection.execute(text("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")).scalar() is None:
+        return  # somebody made the tables without AUTOINCREMENT, and no counter is there to raise
     row = {"table": table, "floor": floor}
     found = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
     counter = connection.execute(found, row).scalar()

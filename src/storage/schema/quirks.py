@@ -2,12 +2,12 @@
 
 SQLite
     - ignores the length of a VARCHAR and the digits of a NUMERIC, so a longer enum member is no difference;
-    - treats type names alike that have the same affinity (INTEGER and BIGINT, VARCHAR and TEXT, FLOAT and REAL):
-      https://www.sqlite.org/datatype3.html. Only the key that numbers the rows must be declared INTEGER;
+    - treats type names alike that have the same affinity (INTEGER and BIGINT, VARCHAR and TEXT, FLOAT and REAL), see
+      https://www.sqlite.org/datatype3.html; only the key that numbers the rows must be declared INTEGER;
     - keeps that key from being NULL without saying so.
 PostgreSQL
     - has enum types of its own: what counts is that the server knows each member of the model's;
-    - cuts or refuses by the length of a VARCHAR and the digits of a NUMERIC: alembic does not see when only one has any.
+    - holds values to the length of a VARCHAR and the digits of a NUMERIC; alembic misses it when only one side has any.
 Both
     - may have indexes that no model knows: they change speed, or guard what their owner wants guarded.
 """

@@ -90,7 +90,9 @@ def stored_triggers(connection: Connection, table: str) -> list[str]:
     return list(connection.execute(query, {"table": table}).scalars())
 
 
-def rebuild_statements(table: str, create: str, values: Mapping[str, str], extras: list[str]) -> list[str]:
+def rebuild_statements(
+    table: str, create: str, values: Mapping[str, str], extras: list[str], *, keep_counter: bool = False
+) -> list[str]:
     """The statements that make a table anew and keep its rows, to be run between `BEFORE` and `AFTER`.
 
     Args:
@@ -98,6 +100,7 @@ def rebuild_statements(table: str, create: str, values: Mapping[str, str], extra
         create: The CREATE TABLE statement of its new form.
         values: For each column that is filled: SQL that gives its value from the old table.
         extras: The statements that make its indexes and triggers, which go away with the old table.
+        keep_counter: Whether both tables have AUTOINCREMENT, so that the new one counts on where the old one was.
 
     Returns:
         The statements, without semicolons.
@@ -116,7 +119,18 @@ def rebuild_statements(table: str, create: str, values: Mapping[str, str], extra
     return [
         rename_table(create, rebuilt).strip(),
         copy,
+        *(_counter_statements(table, rebuilt) if keep_counter else []),
         f"DROP TABLE {quote(table)}",
         f"ALTER TABLE {quote(rebuilt)} RENAME TO {quote(table)}",
         *extras,
+    ]
+
+
+def _counter_statements(table: str, rebuilt: str) -> list[str]:
+    """Take the highest id ever given out over, which goes away with the old table."""
+    old, new = (name.replace("'", "''") for name in (table, rebuilt))
+    count = f"SELECT '{new}', seq FROM sqlite_sequence WHERE name = '{old}'"  # noqa: S608 - quoted names
+    return [
+        f"DELETE FROM sqlite_sequence WHERE name = '{new}' AND EXISTS ({count})",  # noqa: S608
+        f"INSERT INTO sqlite_sequence (name, seq) {count}",
     ]

@@ -11,7 +11,10 @@ from storage.schema import rebuild
 from storage.schema.difference import Finding
 from storage.schema.fillers import filler
 from storage.schema.statements import add_column, create_index, create_indexes, create_table
-from storage.schema.table_text import quote
+from storage.schema.table_text import has_autoincrement, quote
+
+# The shell goes on after an error unless told otherwise, and would drop a table whose rows were not copied.
+_WARNING = "-- run all of it, and stop at the first error: sqlite3 -bail\n"
 
 
 def sqlite_cures(connection: Connection, findings: Sequence[Finding]) -> list[str]:
@@ -55,6 +58,7 @@ def _stands_alone(connection: Connection, table: str, column: str) -> bool:
 
 def _rebuild_script(connection: Connection, table: Table) -> str:
     own = {index.name for index in table.indexes}
+    create, stored = create_table(table, connection.dialect), rebuild.table_sql(connection, table.name) or ""
     columns = set(table.columns.keys())
     foreign = [
         index.sql
@@ -63,11 +67,12 @@ def _rebuild_script(connection: Connection, table: Table) -> str:
     ]
     statements = rebuild.rebuild_statements(
         table.name,
-        create_table(table, connection.dialect),
+        create,
         _values(connection, table),
         [*create_indexes(table, connection.dialect), *foreign, *rebuild.stored_triggers(connection, table.name)],
+        keep_counter=has_autoincrement(create) and has_autoincrement(stored),
     )
-    return ";\n".join([*rebuild.BEFORE, *statements, *rebuild.AFTER]) + ";"
+    return _WARNING + ";\n".join([*rebuild.BEFORE, *statements, *rebuild.AFTER]) + ";"
 
 
 def _values(connection: Connection, table: Table) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, Engine, MetaData, Table, text
+from sqlalchemy import Connection, Engine, Index, MetaData, Table, inspect, text
 from sqlmodel import SQLModel
 
 from storage.auditor import AuditLog
@@ -28,17 +28,21 @@ _AUDIT_OF_0_6 = {
 
 
 def upgrade(engine: Engine, metadata: MetaData) -> None:
-    """Give a SQLite file of version 0.6 today's audit table, and its tables keys whose ids never come back.
+    """Give a database today's audit table, and the tables of a SQLite file of version 0.6 ids that never come back.
 
-    It all happens in one transaction, so a killed process leaves the file as it was, and a second run finds nothing to
-    do. Rows, indexes, triggers, views and foreign keys stay. PostgreSQL was not known to 0.6: there is nothing to do.
+    Each of the two steps is one transaction, so a killed process leaves the step undone, and a second run finds nothing
+    to do. Rows, other indexes, triggers, views and foreign keys stay.
 
     Args:
         engine: The database.
         metadata: The tables as the models have them, prepared.
     """
-    if engine.dialect.name != "sqlite":
-        return
+    if engine.dialect.name == "sqlite":  # PostgreSQL was not known to 0.6
+        _upgrade_0_6(engine, metadata)
+    _renew_indexes(engine)
+
+
+def _upgrade_0_6(engine: Engine, metadata: MetaData) -> None:
     with engine.connect() as connection:
         if not _has_old_trail(connection) and not list(_reusing_ids(connection, metadata)):
             return
@@ -77,6 +81,32 @@ def _renew_trail(connection: Connection) -> None:
     create = create_table(table, connection.dialect)
     for statement in rebuild.rebuild_statements(table.name, create, values, extras):
         connection.exec_driver_sql(statement)
+
+
+def _renew_indexes(engine: Engine) -> None:
+    """Give the audit table the indexes that its model has today, and take those away that it had once."""
+    with engine.connect() as connection:
+        stale, missing = _index_changes(connection)
+    if not stale and not missing:
+        return
+    with migration(engine) as connection:
+        stale, missing = _index_changes(connection)  # another process may have been faster
+        for name in stale:
+            connection.exec_driver_sql(f"DROP INDEX {quote(name)}")
+        for index in missing:
+            index.create(connection)
+
+
+def _index_changes(connection: Connection) -> tuple[list[str], list[Index]]:
+    """The names of our indexes that differ from the model, and the indexes that it has and the table has not."""
+    table, inspector = _audit_table(), inspect(connection)
+    if not inspector.has_table(table.name):
+        return [], []
+    stored = {index["name"] or "": index["column_names"] for index in inspector.get_indexes(table.name)}
+    wanted = {str(index.name): [column.name for column in index.columns] for index in table.indexes}
+    own = [name for name in stored if name.startswith(f"ix_{table.name}_")]
+    stale = [name for name in own if stored[name] != wanted.get(name)]
+    return stale, [index for index in table.indexes if index.name not in stored or index.name in stale]
 
 
 def _reusing_ids(connection: Connection, metadata: MetaData) -> Iterator[Table]:

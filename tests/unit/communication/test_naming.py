@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from communication import naming
 from communication.errors import ContractError
@@ -72,7 +73,7 @@ def test_json_names_are_those_of_protobuf(field: str) -> None:
 
 @pytest.mark.parametrize("name", ["größe", "1st", "a-b", "", "a b", "a\n"])
 def test_what_is_no_identifier_is_refused(name: str) -> None:
-    with pytest.raises(ContractError, match="field Job.x has a name"):
+    with pytest.raises(ContractError, match=r"field Job\.x has a name"):
         naming.check_identifier(name, "field Job.x")
 
 

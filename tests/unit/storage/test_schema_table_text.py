@@ -11,7 +11,7 @@ ADOPTED = [
     "CREATE TABLE job (id INTEGER PRIMARY KEY, name TEXT)",
     "CREATE TABLE job (id integer primary key asc not null, name TEXT)",
     'CREATE TABLE job ("id" INTEGER NOT NULL, name TEXT, CONSTRAINT "pk, (job)" PRIMARY KEY ("id"), UNIQUE (name))',
-    "CREATE TABLE job ([id] INTEGER, name TEXT DEFAULT 'a, PRIMARY KEY (id)', CHECK (length(name) < 9), PRIMARY KEY(`ID`))",
+    "CREATE TABLE job ([id] INTEGER, name TEXT DEFAULT ', PRIMARY KEY (id)', CHECK (name <> ''), PRIMARY KEY(`ID`))",
     "CREATE TABLE job (id INTEGER -- the key, (numbered)\n, name TEXT /* PRIMARY KEY */, PRIMARY KEY (id) /* done */)",
     "CREATE TABLE job (name TEXT, id INTEGER, PRIMARY KEY (id), FOREIGN KEY (name) REFERENCES other (name)) STRICT",
 ]

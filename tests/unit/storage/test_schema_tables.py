@@ -15,12 +15,12 @@ from sqlalchemy import (
     String,
     Table,
     event,
-    inspect,
     insert,
+    inspect,
     make_url,
     text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
 from storage.dialects.sqlite import SQLITE
@@ -56,7 +56,8 @@ def test_the_id_of_a_deleted_last_row_does_not_come_back(engine: Engine, key_typ
 def test_a_big_key_stays_big_on_postgresql() -> None:
     _, table = prepared(Column("id", BigInteger, primary_key=True))
 
-    assert "BIGSERIAL" in str(CreateTable(table).compile(dialect=postgresql.dialect()))
+    dialect = make_url("postgresql+psycopg://").get_dialect()()
+    assert "BIGSERIAL" in str(CreateTable(table).compile(dialect=dialect))
 
 
 def test_preparing_twice_changes_nothing() -> None:

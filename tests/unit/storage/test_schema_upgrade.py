@@ -61,7 +61,7 @@ def note(engine: Engine, component: str, record_id: object, *keys: str) -> None:
     before = json.dumps(dict.fromkeys(["id", *keys]))
     with engine.begin() as connection:
         connection.exec_driver_sql(
-            "INSERT INTO auditlog (timestamp, component, record_id, operation, actor, \"before\", \"after\")"
+            'INSERT INTO auditlog (timestamp, component, record_id, operation, actor, "before", "after")'
             " VALUES ('2025-03-01 12:00:00.000000', ?, ?, 'delete', 'me', ?, 'null')",
             (component, record_id, before),
         )
@@ -69,9 +69,7 @@ def note(engine: Engine, component: str, record_id: object, *keys: str) -> None:
 
 def next_id(engine: Engine, table: str) -> int:
     with engine.begin() as connection:
-        connection.exec_driver_sql(f"INSERT INTO {table} DEFAULT VALUES")
-        found: int = connection.exec_driver_sql(f"SELECT max(id) FROM {table}").scalar_one()
-        return found
+        return connection.exec_driver_sql(f"INSERT INTO {table} DEFAULT VALUES").lastrowid
 
 
 def test_the_trail_becomes_todays(engine: Engine) -> None:
@@ -234,7 +232,7 @@ def test_a_second_upgrade_locks_and_writes_nothing(engine: Engine) -> None:
     upgrade(engine, metadata)
 
     assert statements
-    assert all(statement.startswith("SELECT") for statement in statements)
+    assert all(statement.startswith(("SELECT", "PRAGMA")) for statement in statements)
 
 
 def test_an_upgrade_that_fails_leaves_everything_as_it_was(engine: Engine) -> None:
@@ -268,3 +266,34 @@ def test_a_database_without_a_trail_is_upgraded_too(tmp_path: Path) -> None:
 
 def test_the_trail_is_the_one_of_the_auditor() -> None:
     assert AuditLog.__tablename__ == "auditlog"
+
+
+def indexes_of_the_trail(engine: Engine) -> dict[str, str]:
+    return dict(read(engine, "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'auditlog'"))
+
+
+def test_indexes_of_the_trail_become_todays(engine: Engine) -> None:
+    upgrade(engine, models())
+    wanted = indexes_of_the_trail(engine)
+    run(
+        engine,
+        "DROP INDEX ix_auditlog_actor_timestamp",
+        "CREATE INDEX ix_auditlog_actor ON auditlog (actor)",
+        "DROP INDEX ix_auditlog_timestamp",
+        "CREATE INDEX ix_auditlog_timestamp ON auditlog (actor, timestamp)",
+        "CREATE INDEX by_somebody_else ON auditlog (operation)",
+    )
+
+    upgrade(engine, models())
+
+    found = indexes_of_the_trail(engine)
+    assert found.pop("by_somebody_else")
+    assert found == wanted
+
+
+def test_a_trail_of_today_is_left_alone(engine: Engine) -> None:
+    upgrade(engine, models())
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    upgrade(engine, models())
+    assert not [statement for statement in statements if "BEGIN" in statement or "INDEX" in statement.split("(")[0]]

@@ -24,7 +24,7 @@ class JobState(Enum):
 
 class Node(BaseModel):
     name: str
-    children: list["Node"] = []
+    children: list[Node] = []
 
 
 class Everything(BaseModel):

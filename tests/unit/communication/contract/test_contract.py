@@ -142,9 +142,9 @@ def test_a_class_that_has_the_name_of_the_service_or_of_a_request_is_refused() -
     class StopRequest(BaseModel):
         name: str
 
-    for model in (MyAppService, StopRequest):
-        with pytest.raises(ContractError, match=f"meet on the wire as {model.__name__}"):
-            build(ActionEntry("Stop", stop), ActionEntry("Other", start_job, list[model], None))
+    for items, name in ((list[MyAppService], "MyAppService"), (list[StopRequest], "StopRequest")):
+        with pytest.raises(ContractError, match=f"meet on the wire as {name}"):
+            build(ActionEntry("Stop", stop), ActionEntry("Other", start_job, items))
 
 
 def test_a_request_class_with_the_requests_own_name_is_no_conflict() -> None:

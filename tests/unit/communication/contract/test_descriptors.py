@@ -42,7 +42,7 @@ def test_a_message_reads_back_as_a_client_needs_it() -> None:
 def test_a_field_of_a_type_that_no_app_has_is_refused() -> None:
     declared = descriptor_pb2.DescriptorProto(name="Job")
     declared.field.add(name="x", number=1, type="TYPE_FIXED32", label="LABEL_OPTIONAL")
-    with pytest.raises(ContractError, match="Job.x has a type"):
+    with pytest.raises(ContractError, match=r"Job\.x has a type"):
         read_message(declared)
 
 

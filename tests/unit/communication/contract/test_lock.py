@@ -20,8 +20,9 @@ from tests.unit.communication.contract.buf import Buf
 
 def contract(lock: Lock | None = None, *, states: tuple[str, ...] = ("IDLE", "BUSY"), **fields: Any) -> Contract:
     """A contract around a record of these fields, each of them required, and an enum of these states."""
-    state = Enum("State", states)  # type: ignore[misc]  # made anew for each contract
-    record = create_model("Record", state=(state, ...), **{name: (kind, ...) for name, kind in fields.items()})
+    state: Any = Enum("State", states)  # type: ignore[misc]  # made anew for each contract
+    attributes: dict[str, Any] = {name: (kind, ...) for name, kind in {"state": state, **fields}.items()}
+    record = create_model("Record", **attributes)
     request = create_model("Request", record=(record, ...))
     return Contract.build("test", [ActionEntry("Save", print, request)], (), lock)
 
@@ -76,10 +77,10 @@ def test_a_message_that_is_gone_for_a_while_keeps_its_numbers() -> None:
 @pytest.mark.parametrize("other", [Int64, str, float, list[int]])
 def test_another_type_under_a_known_name_is_refused_with_the_way_out(other: Any) -> None:
     first = contract(a=int)
-    with pytest.raises(ContractError, match="Record.a is int32 in the lock file and .* in the code; give the .* another"):
+    with pytest.raises(ContractError, match=r"Record\.a is int32 in the lock file and .* in the code; give the"):
         contract(first.lock, a=other)
     without = contract(first.lock)
-    with pytest.raises(ContractError, match="Record.a is int32"):
+    with pytest.raises(ContractError, match=r"Record\.a is int32"):
         contract(without.lock, a=other)
 
 
@@ -155,5 +156,5 @@ def test_no_file_is_no_lock(tmp_path: Path) -> None:
 def test_a_file_that_is_no_lock_is_refused_not_ignored(tmp_path: Path, text: str) -> None:
     path = tmp_path / "app.proto.lock"
     path.write_text(text)
-    with pytest.raises(ContractError, match="the lock file app.proto.lock cannot be read; take it from"):
+    with pytest.raises(ContractError, match=r"the lock file app\.proto\.lock cannot be read; take it from"):
         Lock.read(path)

@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
-from typing import Any, Generic, Optional, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pytest
-from pydantic import BaseModel, Field as PydanticField, create_model
+from pydantic import BaseModel, create_model
+from pydantic import Field as PydanticField
 from pydantic.dataclasses import dataclass as pydantic_dataclass
-from sqlmodel import Field as SQLField, SQLModel
+from sqlmodel import Field as SQLField
+from sqlmodel import SQLModel
 
 from communication.contract.messages import TypeRegistry
 from communication.contract.types import Field, Kind
@@ -31,8 +33,8 @@ class Page(BaseModel, Generic[T]):
 
 class Node(BaseModel):
     name: str
-    children: list["Node"] = []
-    parent: Optional["Node"] = None
+    children: list[Node] = []
+    parent: Node | None = None
 
 
 @dataclasses.dataclass
@@ -140,21 +142,25 @@ def test_an_enum_begins_with_unspecified() -> None:
     ]
 
 
+def enum_of(name: str, *members: str) -> Any:
+    return Enum(name, members)
+
+
 def two_classes_of_one_name() -> Any:
     return create_model("Both", a=(create_model("Point", x=(int, ...)), ...), b=(Point, ...))
 
 
 def labels_of_two_enums() -> Any:
-    job, job_state = Enum("Job", ["STATE_ON"]), Enum("JobState", ["ON"])
+    job, job_state = enum_of("Job", "STATE_ON"), enum_of("JobState", "ON")
     return create_model("Both", a=(job, ...), b=(job_state, ...))
 
 
 def labels_of_one_enum() -> Any:
-    return create_model("One", a=(Enum("Mode", ["on", "ON"]), ...))
+    return create_model("One", a=(enum_of("Mode", "on", "ON"), ...))
 
 
 def an_unspecified_member() -> Any:
-    return create_model("One", a=(Enum("Mode", ["UNSPECIFIED"]), ...))
+    return create_model("One", a=(enum_of("Mode", "UNSPECIFIED"), ...))
 
 
 def fields_that_meet_in_json() -> Any:
@@ -170,7 +176,7 @@ def a_field_beyond_ascii() -> Any:
 
 
 def a_member_beyond_ascii() -> Any:
-    return create_model("One", a=(Enum("Mode", ["größe"]), ...))
+    return create_model("One", a=(enum_of("Mode", "größe"), ...))
 
 
 def a_scalar_type_name() -> Any:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf import descriptor_pb2
+from pydantic import create_model
 
 from communication.contract.contract import Contract
 from communication.contract.lock import Lock, Slot
 from communication.naming import PROTO_FILE
+from tests.unit.communication.building import contract_of
 from tests.unit.communication.contract.buf import Buf
 from tests.unit.communication.contract.everything import everything
 
@@ -14,6 +18,42 @@ REMOVED = Lock(
     messages={"Node": {"old": Slot(number=1, type="string"), "older": Slot(number=7, type="int32")}},
     enums={"JobState": {"JOB_STATE_BROKEN": Slot(number=2, type="value")}},
 )
+
+KEYWORDS = [
+    "syntax",
+    "import",
+    "package",
+    "message",
+    "enum",
+    "service",
+    "rpc",
+    "option",
+    "returns",
+    "stream",
+    "optional",
+    "repeated",
+    "group",
+    "oneof",
+    "map",
+    "extend",
+    "extensions",
+    "reserved",
+    "to",
+    "max",
+    "weak",
+    "public",
+    "true",
+    "inf",
+    "nan",
+    "double",
+    "string",
+    "bytes",
+    "bool",
+    "int32",
+    "google",
+    "vention",
+    "Node",
+]
 
 
 def own_file(image: bytes) -> descriptor_pb2.FileDescriptorProto:
@@ -59,3 +99,12 @@ def test_what_is_gone_stays_reserved_in_the_text() -> None:
 def test_only_the_files_that_are_used_are_imported() -> None:
     assert "import" not in Contract.build("my-app", []).proto_text
     assert everything().proto_text.count("import ") == 3
+
+
+def test_no_keyword_of_the_proto_language_is_a_bad_field_name(buf: Buf) -> None:
+    node = create_model("Node", a=(int, ...))
+    kinds = (node, str, list[node])  # type: ignore[valid-type]  # made in this test
+    fields: dict[str, Any] = {word: (kinds[index % 3], ...) for index, word in enumerate(KEYWORDS)}
+    module = buf.module("keywords", contract_of(create_model("Words", **fields)))
+    assert buf.run("build", module, "-o", "/dev/null") == ""
+    assert buf.run("format", "-d", "--exit-code", module) == ""

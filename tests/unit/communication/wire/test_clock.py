@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from communication.wire import clock
 from communication.wire.refusal import Refused
@@ -48,7 +49,7 @@ def test_moments_are_read_as_utc(text: str, moment: datetime) -> None:
         ("9999-12-31T23:59:59-01:00", "between the years 1 and 9999"),
         ("0000-01-01T00:00:00Z", "with a zone"),
         ("", "with a zone"),
-        ("２024-02-29T13:37:00Z", "with a zone"),
+        ("\uff12024-02-29T13:37:00Z", "with a zone"),
         (1709213820, "with a zone"),
         (None, "with a zone"),
     ],
@@ -58,7 +59,7 @@ def test_other_moments_are_refused(text: Any, why: str) -> None:
         clock.read_moment(text)
 
 
-@given(st.datetimes(timezones=st.timezones()))
+@given(st.datetimes(timezones=st.builds(timezone, st.timedeltas(-timedelta(hours=23), timedelta(hours=23)))))
 def test_every_moment_survives_both_wires_or_is_refused(moment: datetime) -> None:
     try:
         text, fields = clock.write_moment(moment), clock.write_timestamp(moment)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from google.protobuf.struct_pb2 import Value
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from communication.wire.free_json import MAX_DEPTH, check_json, fill_value, read_value
 from communication.wire.refusal import Refused

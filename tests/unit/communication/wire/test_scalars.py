@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from communication.wire import scalars
 from communication.wire.refusal import Refused
@@ -38,7 +39,8 @@ def test_integers_in_json_are_numbers_or_digits(value: Any, number: int) -> None
 
 
 @pytest.mark.parametrize(
-    "value", [2**31, -(2**31) - 1, "2147483648", 1.5, True, "", "1.0", "01", "+1", " 1", "1_0", "１", None, [], math.inf]
+    "value",
+    [2**31, -(2**31) - 1, "2147483648", 1.5, True, "", "1.0", "01", "+1", " 1", "1_0", "\uff11", None, [], math.inf],
 )
 def test_what_is_no_int32_is_refused(value: Any) -> None:
     with pytest.raises(Refused):

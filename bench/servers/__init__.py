@@ -1,0 +1,1 @@
+"""Who is measured over HTTP, each in a process of its own."""

@@ -1,0 +1,364 @@
+"""Group commit: concurrent writes to one SQLite file share a transaction, and with it the cost of its fsync.
+
+The first writer leads. It performs its own work, then that of everybody who came meanwhile, each in a savepoint of its
+own, and commits once; who comes during the commit joins the next one, which the longest waiting of them leads. So a
+lone writer pays for nothing but its own commit, on its own thread, and a failing one undoes itself alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from contextvars import Context, copy_context
+from typing import Any, Generic, TypeVar, cast
+
+from sqlalchemy import Connection, Engine
+
+from storage.dialects.base import Dialect
+from storage.dialects.sqlite_driver import ROLLED_BACK, GatedConnection
+from storage.dialects.write_gate import WriteGate
+from storage.errors import DatabaseBusy, DatabaseUnavailable
+from storage.outcomes import Outcomes
+from storage.owner import Owner, current_owner, current_task
+from storage.scope import Scope, entered, translated
+
+logger = logging.getLogger("storage")
+
+R = TypeVar("R")
+Work = Callable[[Scope], R]
+
+_LARGEST_BATCH = 256  # so that the leader's own caller need not wait for an endless stream of others
+_LONGEST_BATCH = 0.05  # seconds
+
+
+class _Job(Generic[R]):
+    """One caller's work and what came of it."""
+
+    __slots__ = (
+        "context",
+        "deadline",
+        "error",
+        "future",
+        "loop",
+        "outcomes",
+        "owner",
+        "promoted",
+        "result",
+        "started",
+        "wake",
+        "work",
+    )
+
+    def __init__(self, work: Work[R], timeout: float) -> None:
+        self.work = work
+        self.owner: Owner = current_owner()
+        self.deadline = time.monotonic() + timeout
+        self.started = self.promoted = False
+        self.result: R | None = None
+        self.error: BaseException | None = None
+        self.outcomes = Outcomes()
+        self.context: Context | None = None
+        self.wake: threading.Lock | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.future: asyncio.Future[None] | None = None
+
+    def in_context(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function in the caller's context, which on the caller's own thread is the current one."""
+        return function(*args) if self.context is None else self.context.run(function, *args)
+
+    def outcome(self) -> R:
+        """What the work returned, or raise what it raised."""
+        if self.error is not None:
+            self.outcomes.undo()
+            raise self.error
+        return cast(R, self.result)
+
+
+class GroupCommit:
+    """The one writer of a SQLite file in this process.
+
+    Args:
+        engine: The engine of the file.
+        dialect: SQLite.
+        gate: The gate that this writer and the transactions of others pass, one at a time.
+    """
+
+    def __init__(self, engine: Engine, dialect: Dialect, gate: WriteGate) -> None:
+        self._engine = engine
+        self._dialect = dialect
+        self._gate = gate
+        self._mutex = threading.Lock()
+        self._queue: deque[_Job[Any]] = deque()
+        self._leader: threading.Thread | None = None
+        self._leading = False
+        self._running: _Job[Any] | None = None
+        self._running_since = 0.0
+        self._kept: Connection | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="storage-writer")
+
+    def run(self, work: Work[R]) -> R:
+        """Perform work in a write transaction and wait for its commit.
+
+        Args:
+            work: Called with the scope to write in, on this thread or another, in this caller's context.
+
+        Returns:
+            What the work returned, once it is on the disk.
+
+        Raises:
+            DatabaseBusy: It had to wait longer than the busy timeout, or would have waited for ever.
+            DatabaseUnavailable: The database cannot be written now.
+        """
+        job: _Job[R] = _Job(work, self._gate.timeout)
+        if self._leader is threading.current_thread():  # a callback after a commit, which writes itself
+            self._transact([job])
+            self._tell_world([job])
+            return job.outcome()
+        self._gate.refuse_deadlock(job.owner)
+        if not self._lead_or_queue(job):
+            self._wait(job)
+        if job.promoted or not job.started:
+            self._lead(job)
+        return job.outcome()
+
+    async def run_async(self, work: Work[R]) -> R:
+        """Perform work as `run` does, without blocking the event loop.
+
+        A caller that is cancelled while its work waits has written nothing; one that is cancelled later is told of it
+        only when the work has ended.
+
+        Args:
+            work: Called with the scope to write in, on a thread of the writer's, in this caller's context.
+        """
+        job: _Job[R] = _Job(work, self._gate.timeout)
+        job.loop = asyncio.get_running_loop()
+        job.future = job.loop.create_future()
+        if self._lead_or_queue(job):
+            job.context = copy_context()
+            self._executor.submit(self._lead, job)
+        timer = job.loop.call_later(max(0.0, job.deadline - time.monotonic()), self._expire, job, job.future)
+        try:
+            await asyncio.shield(job.future)
+        except asyncio.CancelledError:
+            if not self._withdraw(job):
+                await asyncio.wait([job.future])
+                if job.error is None:
+                    logger.warning("a caller gave up on a write that was committed all the same")
+            raise
+        finally:
+            timer.cancel()
+        return job.outcome()
+
+    def close(self) -> None:
+        """Let go of the connection; writing again opens another."""
+        self._executor.shutdown()
+        self._discard()
+
+    # waiting
+
+    def _lead_or_queue(self, job: _Job[Any]) -> bool:
+        """Take the lead if nobody has it, else stand in line; whether it leads."""
+        with self._mutex:
+            if not self._leading:
+                self._leading = True
+                return True
+            job.context = copy_context()
+            if job.future is None:
+                job.wake = threading.Lock()
+                job.wake.acquire()
+            self._queue.append(job)
+            return False
+
+    def _wait(self, job: _Job[Any]) -> None:
+        assert job.wake is not None  # noqa: S101 - it stands in line
+        if not job.wake.acquire(timeout=max(0.0, job.deadline - time.monotonic())):
+            if self._withdraw(job):
+                raise self._busy()
+            job.wake.acquire()
+
+    def _expire(self, job: _Job[Any], future: asyncio.Future[None]) -> None:
+        """End the wait of a task, unless its work has been started: then it is told what came of it."""
+        if self._withdraw(job):
+            job.error = self._busy()
+            future.set_result(None)
+
+    def _withdraw(self, job: _Job[Any]) -> bool:
+        """Leave the line; False when the work has been started."""
+        with self._mutex:
+            if job.started or job not in self._queue:
+                return False
+            self._queue.remove(job)
+            return True
+
+    def _busy(self) -> DatabaseBusy:
+        running = self._running
+        cause = "all of them were slow"
+        if running is not None:
+            cause = f"that of {running.owner} has run for {time.monotonic() - self._running_since:.1f} s"
+        message = f"waited {self._gate.timeout:g} s for other writes: {cause}"
+        return DatabaseBusy(message, hint="a hook must be quick and never wait for another thread's write")
+
+    # leading
+
+    def _lead(self, job: _Job[Any]) -> None:
+        """Perform a batch that begins with this job, then let the next one lead."""
+        batch = [job]
+        self._leader = threading.current_thread()
+        try:
+            self._transact(batch)
+            self._tell_world(batch)
+        finally:
+            self._leader = None
+            self._pass_on()
+            _deliver(batch if job.future is not None else batch[1:])
+
+    def _pass_on(self) -> None:
+        with self._mutex:
+            if not self._queue:
+                self._leading = False
+                return
+            job = self._queue.popleft()
+            job.started = job.promoted = True
+        if job.wake is not None:
+            job.context = None  # it goes on in its own thread
+            job.wake.release()
+        else:
+            self._executor.submit(self._lead, job)
+
+    def _transact(self, batch: list[_Job[Any]]) -> None:
+        """Perform the batch's first job and all that wait, and commit; errors are noted, not raised."""
+        first = batch[0]
+        first.started = True
+        try:
+            connection, driver = self._begin(first)
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            first.error = error
+            return
+        try:
+            self._perform(first, connection)
+            if first.error is None:
+                self._join_waiting(batch, connection, driver)
+            self._end(batch, connection, driver)
+        except BaseException as error:
+            self._discard()
+            _fail(batch, error)
+            raise
+
+    def _join_waiting(self, batch: list[_Job[Any]], connection: Connection, driver: GatedConnection) -> None:
+        if current_task() is not None:
+            return  # an event loop has better things to do than the work of others
+        until = time.monotonic() + _LONGEST_BATCH
+        for job in self._waiting(until):
+            batch.append(job)
+            driver.execute("SAVEPOINT vention_job")
+            self._perform(job, connection)
+            if not driver.in_transaction:
+                return
+            if job.error is not None:
+                driver.execute("ROLLBACK TO vention_job")
+            driver.execute("RELEASE vention_job")
+
+    def _waiting(self, until: float) -> Iterator[_Job[Any]]:
+        """Take from the line those who have waited longest."""
+        for _ in range(_LARGEST_BATCH):
+            with self._mutex:
+                if not self._queue or time.monotonic() > until:
+                    return
+                job = self._queue.popleft()
+                job.started = True
+            yield job
+
+    def _perform(self, job: _Job[Any], connection: Connection) -> None:
+        self._running, self._running_since = job, time.monotonic()
+        scope = Scope(self._dialect, connection=connection)
+        job.outcomes = scope.outcomes
+        try:
+            with closing(scope):
+                job.result = job.in_context(_work_in, scope, job.work)
+        except BaseException as error:  # noqa: BLE001 - the caller gets it, on its own thread
+            job.error = error
+        finally:
+            self._running = None
+
+    def _end(self, batch: list[_Job[Any]], connection: Connection, driver: GatedConnection) -> None:
+        if not driver.in_transaction:
+            self._discard()
+            _fail(batch, DatabaseUnavailable(ROLLED_BACK, hint="try again"))
+        elif batch[0].error is not None:
+            connection.rollback()
+        else:
+            try:
+                with translated(self._dialect):
+                    connection.commit()
+            except Exception as error:  # noqa: BLE001 - every caller gets it
+                self._discard()
+                _fail(batch, error)
+
+    def _tell_world(self, batch: Iterable[_Job[Any]]) -> None:
+        """Run what waited for the commit, in the order of the writes."""
+        for job in batch:
+            if job.error is None:
+                job.in_context(job.outcomes.settle)
+
+    # the connection
+
+    def _begin(self, job: _Job[Any]) -> tuple[Connection, GatedConnection]:
+        with translated(self._dialect):
+            if self._kept is None:
+                self._kept = self._engine.connect()
+            connection = self._kept
+            connection.begin()
+            driver = cast(GatedConnection, connection.connection.driver_connection)
+        try:
+            driver.begin_write(max(0.0, job.deadline - time.monotonic()))
+        except BaseException:
+            self._discard()
+            raise
+        return connection, driver
+
+    def _discard(self) -> None:
+        connection, self._kept = self._kept, None
+        if connection is not None:
+            with suppress(Exception):  # it may be broken, which is why it goes
+                connection.invalidate()
+            connection.close()
+
+
+def _work_in(scope: Scope, work: Work[R]) -> R:
+    with entered(scope):
+        result = work(scope)
+        scope.finish()
+    return result
+
+
+def _fail(batch: Iterable[_Job[Any]], error: BaseException) -> None:
+    """Tell everybody whose work was undone with the batch."""
+    for job in batch:
+        if job.error is None:
+            job.error = error
+            job.in_context(job.outcomes.undo)
+
+
+def _deliver(batch: Iterable[_Job[Any]]) -> None:
+    """Wake those who wait: threads one by one, the tasks of an event loop all at once."""
+    futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for job in batch:
+        if job.wake is not None:
+            job.wake.release()
+        elif job.loop is not None and job.future is not None:
+            futures.setdefault(job.loop, []).append(job.future)
+    for loop, waiting in futures.items():
+        with suppress(RuntimeError):  # the loop is closed, nobody waits
+            loop.call_soon_threadsafe(_resolve, waiting)
+
+
+def _resolve(futures: Iterable[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)

@@ -1,0 +1,196 @@
+"""Import: the records of an archive, validated, hooked and audited like any other write, all of them or none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+from storage.accessor import ModelAccessor
+from storage.auditor import checked_actor
+from storage.errors import ArchiveInvalid, ConfigurationError, Problem, RecordInvalid
+from storage.scope import Scope, current_scope, translated
+from storage.transfer.archive_keys import KeyLog
+from storage.transfer.archive_loading import Loading, Put, Remove, note_refusal
+from storage.transfer.archive_manifest import AUDIT_TABLE, Manifest
+from storage.transfer.archive_order import parents_first
+from storage.transfer.archive_reader import Archive, open_archive
+from storage.transfer.archive_report import ImportReport, Problems, TooManyProblems
+from storage.transfer.archive_table import ImportedTable
+from storage.writer import joined
+
+ImportMode = Literal["merge", "replace"]
+"""What becomes of records that the archive does not have: they stay, or they are removed for good."""
+
+_TOLD = 3
+
+
+def import_archive(
+    source: str | os.PathLike[str] | BinaryIO,
+    accessors: Iterable[ModelAccessor[Any]],
+    *,
+    mode: ImportMode = "merge",
+    dry_run: bool = False,
+    actor: str = "internal",
+) -> ImportReport:
+    """Import an archive that `export_archive` made: all of it or, where any row is bad, nothing.
+
+    A record of the archive is inserted where there is none of its key, else what differs is written, `deleted_at`
+    included: what was soft-deleted is so again. Each write is validated by the model, runs the hooks of the accessor
+    and is told in the audit trail. Columns that the archive lacks keep what they have, or get the model's default;
+    tables that it lacks stay as they are. The audit trail in the archive is not imported: only writes add to it.
+
+    It is one transaction, for whose length others cannot write to these tables, on SQLite to none. Memory does not grow
+    with the archive, but for records that stand before the ones they refer to, which wait there.
+
+    Args:
+        source: A path, or a file open for reading bytes that can be wound back.
+        accessors: Where the tables go.
+        mode: `merge` leaves records alone that the archive does not have; `replace` removes them for good, from the
+            tables that it has.
+        dry_run: Whether to undo everything at the end and only report.
+        actor: Who does it, for the audit trail.
+
+    Returns:
+        What was done, or would be.
+
+    Raises:
+        ArchiveInvalid: The archive is damaged, hostile, or has a table or column that the models do not have; or,
+            unless it is a dry run, rows of it are bad.
+        ConfigurationError: There is no such mode.
+        DatabaseUnavailable: The database cannot be written now.
+
+    Example:
+        >>> import io
+        >>> from sqlmodel import Field, SQLModel
+        >>> from storage.bootstrap import bootstrap
+        >>> from storage.transfer.archive_export import export_archive
+        >>> class Saw(SQLModel, table=True):
+        ...     id: int | None = Field(default=None, primary_key=True)
+        ...     name: str
+        >>> bootstrap(database_url="sqlite://")
+        >>> saws, archive = ModelAccessor(Saw, "saws"), io.BytesIO()
+        >>> saw = saws.insert(Saw(name="band saw"))
+        >>> _ = export_archive(archive, [saws])
+        >>> _ = saws.delete(saw.id)
+        >>> [(table.table, table.inserted) for table in import_archive(archive, [saws]).tables]
+        [('saw', 1)]
+        >>> saws.get(saw.id).name
+        'band saw'
+    """
+    checked_actor(actor)
+    if mode not in {"merge", "replace"}:
+        raise ConfigurationError(f"the mode of an import is {mode!r}", hint='use "merge" or "replace"')
+    with open_archive(source) as archive, ExitStack() as stack:
+        tables = _tables(archive.manifest, accessors)
+        archive.verify()
+        plan = _Import(
+            archive=archive,
+            tables=tables,
+            keys={table.archived.table: stack.enter_context(KeyLog()) for table in tables},
+            replace=mode == "replace",
+            actor=actor,
+            problems=Problems(),
+        )
+        complete = plan.run(dry_run=dry_run)
+    problems = plan.problems.sorted([table.archived.file for table in tables])
+    if problems and not dry_run:
+        raise _refused(problems, complete=complete)
+    reports = tuple(table.report for table in tables)
+    return ImportReport(dry_run=dry_run, tables=reports, problems=problems, complete=complete)
+
+
+class _Undone(Exception):
+    """Ends the transaction of an import that is to leave nothing behind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Import:
+    """One import."""
+
+    archive: Archive
+    tables: list[ImportedTable]
+    keys: dict[str, KeyLog]
+    replace: bool
+    actor: str
+    problems: Problems
+
+    def run(self, *, dry_run: bool) -> bool:
+        """Write it all, or undo it; whether it was all looked at."""
+        alone = current_scope() is None
+        try:
+            for table in self.tables:
+                self._note_keys(table)
+            with joined() as scope:
+                self._load(scope, alone=alone)
+                self._undo_unless(not dry_run and not self.problems.found)
+        except _Undone:
+            pass
+        except TooManyProblems:
+            return False
+        return True
+
+    def _undo_unless(self, good: bool) -> None:
+        if not good:
+            raise _Undone
+
+    def _note_keys(self, table: ImportedTable) -> None:
+        keys = self.keys[table.archived.table]
+        for row in self.archive.rows(table.archived):
+            key = table.key_of(row)
+            if key is not None and not keys.add(key):
+                error = RecordInvalid(table.archived.table, [Problem(field=table.archived.key, message=_TWICE)])
+                note_refusal(self.problems, table, row.line, error)
+
+    def _load(self, scope: Scope, *, alone: bool) -> None:
+        def forget() -> None:
+            # What was written matters to the session of a transaction around this one; there is none where it is alone.
+            if alone:
+                scope.written.clear()
+
+        with translated(scope.dialect):
+            for table in self.tables:
+                scope.dialect.lock_table(scope.connection, table.table)
+        loading = Loading(scope, self.actor, self.problems, forget)
+        if self.replace:
+            for table in reversed(self.tables):
+                for keys in table.keys_beyond(scope, self.keys[table.archived.table]):
+                    loading.write(Remove(table=table, key=key) for key in keys)
+        for table in self.tables:
+            loading.write(self._puts(table))
+        loading.finish()
+
+    def _puts(self, table: ImportedTable) -> Iterator[Put]:
+        for row in self.archive.rows(table.archived):
+            try:
+                yield Put(table=table, row=table.row_of(row))
+            except RecordInvalid as error:
+                note_refusal(self.problems, table, row.line, error)
+
+
+_TWICE = "is the key of an earlier row as well"
+
+
+def _tables(manifest: Manifest, accessors: Iterable[ModelAccessor[Any]]) -> list[ImportedTable]:
+    """The tables to import, those first to which others refer."""
+    known = {accessor.codec.table.fullname: accessor for accessor in accessors}
+    found = {}
+    for archived in manifest.tables:
+        if archived.table == AUDIT_TABLE:
+            continue
+        if archived.table not in known:
+            message = f"the archive has the table {archived.table!r}, for which there is no accessor"
+            raise ArchiveInvalid(message, hint="serve its model, or import into the app from which it comes")
+        accessor = known[archived.table]
+        found[accessor.codec.table] = ImportedTable(archived, accessor)
+    return [found[table] for table in parents_first(found)]
+
+
+def _refused(problems: tuple[Any, ...], *, complete: bool) -> ArchiveInvalid:
+    shown = ", ".join(str(problem) for problem in problems[:_TOLD])
+    more = f" and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+    count = f"{len(problems)}" if complete else f"more than {len(problems)}"
+    message = f"nothing was imported, {count} of its values are bad: {shown}{more}"
+    return ArchiveInvalid(message, problems=problems, hint="a dry run tells them all")

@@ -1,0 +1,107 @@
+"""A database with the tables of the models, in a SQLite file and on a PostgreSQL server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine, make_url
+from sqlmodel import SQLModel, select
+
+from storage import database
+from storage.accessor import ModelAccessor
+from storage.auditor import AuditLog
+from storage.database import get_engine, set_database_url, transaction
+from storage.schema.tables import create, prepare
+from tests.integration.storage.models import Base, Bin, Job, Recipe, Shelf
+
+AUDIT_TABLE: sa.Table = SQLModel.metadata.tables["auditlog"]
+
+Audit = Callable[[], list[AuditLog]]
+
+
+@pytest.fixture(scope="session")
+def postgresql_database(postgresql_url: str) -> str:
+    """A database of its own on the server, which goes with it."""
+    server = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE storage_core")
+    server.dispose()
+    return make_url(postgresql_url).set(database="storage_core").render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/machine.db"
+    return str(request.getfixturevalue("postgresql_database"))
+
+
+@pytest.fixture
+def engine(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """The engine of an empty database that accessors of this process use."""
+    monkeypatch.setattr(database, "_door", database._Door())
+    set_database_url(url)
+    make_tables(get_engine())
+    yield get_engine()
+    if get_engine().dialect.name == "postgresql":
+        empty(get_engine())
+    set_database_url("sqlite://")  # which closes it
+
+
+def make_tables(engine: Engine) -> None:
+    audit = sa.MetaData()
+    AUDIT_TABLE.to_metadata(audit)
+    for metadata in (Base.metadata, audit):
+        prepare(metadata)
+        create(engine, metadata)
+
+
+def empty(engine: Engine) -> None:
+    names = ", ".join(f'"{table}"' for table in [*Base.metadata.tables, AUDIT_TABLE.name])
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+
+
+@pytest.fixture
+def recipes(engine: Engine) -> ModelAccessor[Recipe]:
+    return ModelAccessor(Recipe, "recipes")
+
+
+@pytest.fixture
+def bins(engine: Engine) -> ModelAccessor[Bin]:
+    return ModelAccessor(Bin, "bins")
+
+
+@pytest.fixture
+def audit(engine: Engine) -> Audit:
+    """Reads the audit trail, oldest first."""
+
+    def read() -> list[AuditLog]:
+        with transaction() as session:
+            return list(session.exec(select(AuditLog).order_by(sa.text("id"))))
+
+    return read
+
+
+@pytest.fixture
+def rows(engine: Engine) -> Callable[[str], list[tuple[object, ...]]]:
+    """Runs a query past storage, on a connection of its own."""
+
+    def query(statement: str) -> list[tuple[object, ...]]:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(statement))]
+
+    return query
+
+
+@pytest.fixture
+def shelves(engine: Engine) -> ModelAccessor[Shelf]:
+    return ModelAccessor(Shelf, "shelves")
+
+
+@pytest.fixture
+def jobs(engine: Engine) -> ModelAccessor[Job]:
+    return ModelAccessor(Job, "jobs")

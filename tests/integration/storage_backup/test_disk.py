@@ -1,0 +1,150 @@
+"""Disks that are full or cannot be written: nothing is lost, nothing half-done stays."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from storage.bootstrap import bootstrap
+from storage.database import set_database_url
+from storage.errors import DatabaseUnavailable
+from storage.health import Status, check_health
+from storage.transfer.backup import backup_in_memory, backup_to
+from storage.transfer.restore import restore
+from tests.conftest import require
+from tests.integration.storage_backup.files import left_over, safety_copies, values
+from tests.integration.storage_backup.plant import Plant
+
+MIB = 1 << 20
+
+
+@contextmanager
+def mounted(place: Path, options: str) -> Iterator[None]:
+    """Mount a small disk; it takes root."""
+    root = "root" if os.geteuid() == 0 else None
+    require(root, "root, who may mount a small disk,")
+    place.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    require("mounted" if done.returncode == 0 else None, f"a mount ({done.stderr.strip()})")
+    try:
+        yield
+    finally:
+        set_database_url("sqlite://")
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def remount(place: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 MiB."""
+    place = tmp_path / "disk"
+    with mounted(place, "size=16m"):
+        yield place
+
+
+def fill(disk: Path, leave: int) -> None:
+    """Fill the disk but for some bytes."""
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    (disk / "filler.db").write_bytes(bytes(max(0, free - leave)))
+
+
+@pytest.fixture
+def small(declared: Plant, disk: Path, tmp_path: Path) -> Plant:
+    """The application with a database of about 2 MiB on the disk."""
+    bootstrap(database_url=f"sqlite:///{disk}/plant.db")
+    declared.users.insert_many([declared.user(name="x" * 400, email="") for _ in range(2000)])
+    return declared
+
+
+@pytest.mark.parametrize("leave", [0, 64 << 10, MIB, 2 * MIB, 4 * MIB, 5 * MIB, 6 * MIB])
+def test_a_restore_on_a_disk_that_gets_full_leaves_the_database_as_it_was(
+    small: Plant, disk: Path, tmp_path: Path, leave: int
+) -> None:
+    backup, _ = backup_to(tmp_path / "backup.sqlite")
+    small.add_user("Ada")
+    fill(disk, leave)
+
+    with pytest.raises(DatabaseUnavailable, match=r"full|no space left"):
+        restore(backup)
+
+    assert len(small.names()) == 2001
+    assert left_over(disk) == []
+    assert safety_copies(disk / "plant.db") == []
+    (disk / "filler.db").unlink()
+    assert values(disk / "plant.db", "PRAGMA integrity_check") == ["ok"]
+    assert small.add_user("Bob").id == 2002
+    restore(backup)
+    assert len(small.names()) == 2000
+
+
+def test_a_backup_on_a_full_disk_leaves_nothing_and_not_the_older_one_either(small: Plant, disk: Path) -> None:
+    target = disk / "backup.sqlite"
+    backup_to(target)
+    before = target.read_bytes()
+    fill(disk, MIB)
+
+    for attempt in (lambda: backup_to(target), backup_in_memory):
+        with pytest.raises(DatabaseUnavailable, match=r"full|no space left"):
+            attempt()
+
+    assert target.read_bytes() == before
+    assert left_over(disk) == []
+
+
+@pytest.mark.parametrize("leave", [0, MIB])
+def test_an_upload_to_a_full_disk_says_so(small: Plant, disk: Path, tmp_path: Path, leave: int) -> None:
+    backup, _ = backup_to(tmp_path / "backup.sqlite")
+    fill(disk, leave)
+
+    with pytest.raises(DatabaseUnavailable, match="free some disk space"):
+        restore(backup, dry_run=True)
+
+    assert left_over(disk) == []
+
+
+def test_in_a_read_only_folder_a_backup_works_and_a_restore_says_why_it_does_not(
+    small: Plant, disk: Path, tmp_path: Path
+) -> None:
+    backup, _ = backup_to(tmp_path / "backup.sqlite")
+    set_database_url("sqlite://")  # which removes the log that a read-only disk could not hold
+    remount(disk, "ro")
+    bootstrap(database_url=f"sqlite:///file:{disk}/plant.db?mode=ro&immutable=1&uri=true", create_tables=False)
+
+    made, content = backup_in_memory()
+    assert made.size == len(content) > MIB
+    assert (tmp_path / "again.sqlite") == backup_to(tmp_path / "again.sqlite")[0]
+    with pytest.raises(Exception, match=r"read-only|readonly|journal_mode") as refused:
+        restore(backup)
+    assert str(disk) not in str(refused.value)
+    health = check_health()
+    assert health.status is Status.DEGRADED
+    assert any("cannot be written" in reason for reason in health.reasons)
+    set_database_url("sqlite://")
+    remount(disk, "rw")
+
+
+def test_health_says_that_the_disk_is_nearly_full(small: Plant, disk: Path) -> None:
+    assert check_health().reasons == ("the disk has 13 MiB left, too little for a copy of the database: free some",)
+
+
+def test_a_folder_of_somebody_elses_is_told_without_its_path(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> Callable[[], None]:
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+
+    with pytest.raises(DatabaseUnavailable, match="permission denied; free some disk space and make") as told:
+        backup_to(tmp_path / "backup.sqlite")
+
+    assert str(tmp_path) not in str(told.value)
