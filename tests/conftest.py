@@ -54,3 +54,9 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("VENTION_STORAGE_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def in_full(request: pytest.FixtureRequest) -> bool:
+    """Whether the torture tests were asked for, in full count; else a sample is enough."""
+    return bool(request.config.getoption("markexpr") == "torture")

@@ -81,8 +81,9 @@ class ConnectClient:
             RpcError: The call failed; `code` says how, `violations` which fields were wrong.
         """
         remote, rpc = await self._find(name, streaming=False)
+        cancelled = _cancellations()
         try:
-            return await remote.transport.execute_unary(
+            response = await remote.transport.execute_unary(
                 request=_outgoing(rpc, request),
                 method=_method(remote.contract, rpc),
                 headers={**self._headers, **(headers or {})},
@@ -90,6 +91,9 @@ class ConnectClient:
             )
         except ConnectError as error:
             raise self._failure(error) from error
+        if _cancellations() > cancelled:  # asyncio.wait_for of Python 3.11 loses one that comes with the answer
+            raise asyncio.CancelledError
+        return response
 
     async def stream(
         self,
@@ -206,6 +210,12 @@ class ConnectClient:
         return RpcError(
             Code.UNAVAILABLE, f"no server answers at {self._base_url}", hint="start it, or check the address"
         )
+
+
+def _cancellations() -> int:
+    """How often the current task was asked to stop."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def _lookup(contract: Contract, name: str) -> Rpc | None:

@@ -86,7 +86,8 @@ class Change:
 
 
 _TABLE = cast(sa.Table, AuditLog.__table__)  # type: ignore[attr-defined]
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # control characters, halves of surrogate pairs
+# Control characters, line ends, marks that turn the direction of writing, halves of surrogate pairs.
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _INSERT = Statement(sa.insert(_TABLE), [column.key for column in _TABLE.columns if not column.primary_key])
 _HIGHEST = Statement(sa.select(sa.func.max(_TABLE.c.record_id)).where(_TABLE.c.component == sa.bindparam("name")))
 

@@ -27,7 +27,7 @@ class Statement:
     Example:
         >>> engine = sa.create_engine("sqlite://")
         >>> with engine.connect() as connection:
-        ...     Statement(sa.select(sa.literal(1) + sa.bindparam("more", type_=sa.Integer))).rows(connection, {"more": 2})
+        ...     Statement(sa.select(sa.bindparam("number", type_=sa.Integer) + 1)).rows(connection, {"number": 2})
         [(3,)]
     """
 

@@ -196,7 +196,7 @@ async def test_the_first_page_shows_python_that_works(machine: Machine) -> None:
 def test_the_first_page_shows_commands_that_work(machine: Machine) -> None:
     page = httpx.get(machine.server.url).raise_for_status().text
     blocks = [unescape(block) for block in re.findall(r"<pre><code>(curl .*?)</code></pre>", page, re.DOTALL)]
-    assert len(blocks) == 27
+    assert len(blocks) == 34
     answers = {}
     for block in blocks:
         arguments = shlex.split(block.replace("\\\n", ""))

@@ -82,7 +82,9 @@ def column_of(accessor: ModelAccessor[Everything], name: str) -> RecordColumn:
 def same(left: Any, right: Any, column: RecordColumn) -> bool:
     if isinstance(left, datetime) and isinstance(right, datetime):  # of two zones, which are never equal in a fold
         return left.utcoffset() == timedelta(0) and left.astimezone(UTC) == right.astimezone(UTC)
-    if column.kind is not ColumnKind.JSON or not isinstance(left, dict | list | int | float):
+    if column.kind is ColumnKind.JSON and isinstance(left, int | float):  # SQLite keeps a lone 1.0 as 1
+        return bool(left == right) and isinstance(left, bool) is isinstance(right, bool)
+    if column.kind is not ColumnKind.JSON or not isinstance(left, dict | list):
         return bool(left == right) and isinstance(left, type(right)) | isinstance(right, int)
     adapter = TypeAdapter(column.annotation)  # 1, 1.0 and True are equal, but not the same JSON
     return json.dumps(adapter.dump_python(left, mode="json")) == json.dumps(adapter.dump_python(right, mode="json"))

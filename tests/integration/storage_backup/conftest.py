@@ -52,8 +52,3 @@ def backup(plant: Plant, tmp_path: Path) -> Path:
     plant.add_user("Bob")
     return made
 
-
-@pytest.fixture
-def in_full(request: pytest.FixtureRequest) -> bool:
-    """Whether the torture tests were asked for, in full count."""
-    return bool(request.config.getoption("markexpr") == "torture")
