@@ -10,13 +10,14 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from itertools import chain, count
 from pathlib import Path
 
 from bench.contenders.product import open_database
 from bench.contenders.raw_driver import RawDriver
-from bench.part import Part, new_part
+from bench.part import Part, new_part, new_parts
 from bench.rounds import in_turn
 from bench.sample import Sample, of_times
 from storage.accessor import ModelAccessor
@@ -27,6 +28,9 @@ from storage.scope import Scope, open_transaction
 from storage.writer import write_async
 
 Write = Callable[[Part], object]
+
+_STOCK = 8_000
+"""Records for each second that exist before the clock starts, as those of the accessor's section do."""
 
 
 class Tally:
@@ -73,13 +77,13 @@ class Writers:
 
     Args:
         folder: Where the databases are.
-        count: How many writers.
+        number: How many writers.
         seconds: How long.
     """
 
-    def __init__(self, folder: Path, count: int, seconds: float) -> None:
+    def __init__(self, folder: Path, number: int, seconds: float) -> None:
         self._folder = folder
-        self._count = count
+        self._number = number
         self._seconds = seconds
         self._accessor = ModelAccessor(Part, "parts")
 
@@ -109,7 +113,7 @@ class Writers:
         """Threads with a connection of the driver's each, who wait for SQLite's lock."""
         path = self._folder / "raw.db"
         open_database(path)  # which makes the tables
-        drivers = [RawDriver(path) for _ in range(self._count)]
+        drivers = [RawDriver(path) for _ in range(self._number)]
         free = iter(drivers)
         try:
             return self._on_threads(lambda: next(free).insert)
@@ -121,14 +125,17 @@ class Writers:
         open_database(self._folder / "ours.db")
         self._accessor.insert(new_part())  # the first write of an accessor looks at the trail
 
+    def _stock(self) -> Iterator[Part]:
+        return chain(new_parts(int(_STOCK * self._seconds)), (new_part() for _ in count()))
+
     def _on_threads(self, make: Callable[[], Write]) -> Sample:
-        tally = Tally(self._seconds)
-        ready = threading.Barrier(self._count, action=tally.start)
+        tally, stock = Tally(self._seconds), self._stock()
+        ready = threading.Barrier(self._number, action=tally.start)
 
         def work(write: Write) -> None:
             ready.wait()
             while tally.running:
-                part = new_part()
+                part = next(stock)
                 started = time.perf_counter()
                 try:
                     write(part)
@@ -137,7 +144,7 @@ class Writers:
                 else:
                     tally.acknowledge(started)
 
-        threads = [threading.Thread(target=work, args=(make(),)) for _ in range(self._count)]
+        threads = [threading.Thread(target=work, args=(make(),)) for _ in range(self._number)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -145,12 +152,12 @@ class Writers:
         return tally.sample()
 
     async def _on_tasks(self) -> Sample:
-        tally = Tally(self._seconds)
+        tally, stock = Tally(self._seconds), self._stock()
         writes, codec = self._accessor.writes, self._accessor.codec
 
         async def work() -> None:
             while tally.running:
-                part = new_part()
+                part = next(stock)
                 started = time.perf_counter()
                 values = [codec.validate(part)]
 
@@ -162,7 +169,7 @@ class Writers:
 
         tally.start()
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._count):
+            for _ in range(self._number):
                 group.create_task(work())
         return tally.sample()
 
@@ -176,11 +183,11 @@ def main() -> None:
     parser.add_argument("--writers", type=int, nargs="+", required=True)
     arguments = parser.parse_args()
     found = {}
-    for count in arguments.writers:
-        writers = Writers(arguments.folder, count, arguments.seconds)
+    for number in arguments.writers:
+        writers = Writers(arguments.folder, number, arguments.seconds)
         ways = {way.__name__: way for way in (writers.threads, writers.tasks, writers.direct, writers.raw)}
         samples = in_turn(arguments.rounds, ways)
-        found[count] = {name: [asdict(sample) for sample in taken] for name, taken in samples.items()}
+        found[number] = {name: [asdict(sample) for sample in taken] for name, taken in samples.items()}
     print(json.dumps(found))
 
 

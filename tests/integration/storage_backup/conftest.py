@@ -51,4 +51,3 @@ def backup(plant: Plant, tmp_path: Path) -> Path:
     made, _ = backup_to(tmp_path / "backup.sqlite")
     plant.add_user("Bob")
     return made
-
