@@ -41,10 +41,11 @@ def _on_disk(plan: Plan, disk: str, counts: tuple[int, ...], environment: Mappin
         writers = "1 writer" if count == 1 else f"{count} writers"
         alone = 0.95 if count == 1 else None
         crowd = 5.0 if count == _CROWD else None
-        ours, tasks, direct, raw = (found[way] for way in ("threads", "tasks", "direct", "raw"))
-        yield compare(section, f"{writers}, threads", ours, direct, against="transaction each", target=alone or crowd)
-        yield compare(section, f"{writers}, threads", ours, raw, against="raw driver each", target=crowd)
-        yield compare(section, f"{writers}, tasks", tasks, raw, against="raw driver each", target=crowd)
+        threads, tasks, direct, raw = (found[way] for way in ("threads", "tasks", "direct", "raw"))
+        for way, mine in (("threads", threads), ("tasks", tasks)):
+            target = crowd or (alone if way == "threads" else None)
+            yield compare(section, f"{writers}, {way}", mine, direct, against="transaction each", target=target)
+            yield compare(section, f"{writers}, {way}", mine, raw, against="raw driver each")
 
 
 def _run(

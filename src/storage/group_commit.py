@@ -117,8 +117,10 @@ class GroupCommit:
         """
         job: _Job[R] = _Job(work, self._gate.timeout)
         if self._leader is threading.current_thread():  # a callback after a commit, which writes itself
-            self._transact([job])
-            self._tell_world([job])
+            batch: list[_Job[Any]] = [job]
+            self._transact(batch)
+            self._tell_world(batch)
+            _deliver(batch[1:])
             return job.outcome()
         self._gate.refuse_deadlock(job.owner)
         if not self._lead_or_queue(job):
@@ -156,9 +158,10 @@ class GroupCommit:
         return job.outcome()
 
     def close(self) -> None:
-        """Let go of the connection; writing again opens another."""
-        self._executor.shutdown()
-        self._discard()
+        """Let go of the connection, unless somebody is writing; writing again opens another."""
+        with self._mutex:
+            if not self._leading:
+                self._discard()
 
     # waiting
 
@@ -177,7 +180,15 @@ class GroupCommit:
 
     def _wait(self, job: _Job[Any]) -> None:
         assert job.wake is not None  # noqa: S101 - it stands in line
-        if not job.wake.acquire(timeout=max(0.0, job.deadline - time.monotonic())):
+        try:
+            woken = job.wake.acquire(timeout=max(0.0, job.deadline - time.monotonic()))
+        except BaseException:  # Ctrl-C, say: nobody may wait for a leader that is gone
+            if not self._withdraw(job):
+                job.wake.acquire()
+                if job.promoted:
+                    self._pass_on()
+            raise
+        if not woken:
             if self._withdraw(job):
                 raise self._busy()
             job.wake.acquire()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -318,6 +319,36 @@ def test_a_callback_may_write(line: Line) -> None:
     line.insert("order")
     assert line.names() == {"order", "receipt"}
     assert line.audited() == 2
+
+
+def test_who_joins_the_write_of_a_callback_is_told_too(line: Line, pool: ThreadPoolExecutor) -> None:
+    joined: list[Future[Tally]] = []
+
+    def receipt() -> None:
+        joined.append(pool.submit(line.insert, "meanwhile"))
+        queued(1)
+        line.insert("receipt")
+
+    @line.tallies.after_insert()
+    def follow_up(_session: Any, instance: Tally) -> None:
+        if instance.name == "order":
+            database.after_commit(receipt)
+
+    line.insert("order")
+    assert joined[0].result(PATIENCE).id is not None
+    assert line.names() == {"order", "receipt", "meanwhile"}
+
+
+def test_an_interrupted_wait_stops_nobody_else(line: Line, pool: ThreadPoolExecutor) -> None:
+    leader = hold(line, pool)
+    released = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    released.start()
+    with pytest.raises(KeyboardInterrupt):
+        line.insert("interrupted")
+    line.go_on.set()
+    leader.result(PATIENCE)
+    line.insert("later")
+    assert line.names() == {"gate", "later"}
 
 
 async def test_tasks_share_commits_without_blocking_their_loop(line: Line, pool: ThreadPoolExecutor) -> None:

@@ -51,8 +51,14 @@ class WriteGate:
             self._waiting.append(ticket)
             self._let_in()
         started = time.monotonic()
-        if not ticket.granted.wait(timeout):
-            self._give_up(ticket)
+        try:
+            granted = ticket.granted.wait(timeout)
+        except BaseException:  # Ctrl-C, say: the lock must not be handed to somebody who is gone
+            if not self._leave_line(ticket):
+                self.release()
+            raise
+        if not granted and self._leave_line(ticket):
+            raise self._busy()
         return time.monotonic() - started
 
     def refuse_deadlock(self, owner: Owner) -> None:
@@ -80,14 +86,18 @@ class WriteGate:
         self._owner = owner
         self._since = time.monotonic()
 
-    def _give_up(self, ticket: _Ticket) -> None:
+    def _leave_line(self, ticket: _Ticket) -> bool:
+        """Stop waiting; False when the lock came meanwhile."""
         with self._mutex:
             if ticket.granted.is_set():
-                return  # it came between the end of the wait and now
+                return False
             self._waiting.remove(ticket)
-            holder, held = self._owner, time.monotonic() - self._since
-        message = f"waited {self.timeout:g} s for a write: {holder} has had a transaction open for {held:.1f} s"
-        raise DatabaseBusy(message, hint="keep transactions short and never wait for another writer inside one")
+            return True
+
+    def _busy(self) -> DatabaseBusy:
+        held = time.monotonic() - self._since
+        message = f"waited for a write: {self._owner} has had a transaction open for {held:.1f} s"
+        return DatabaseBusy(message, hint="keep transactions short and never wait for another writer inside one")
 
 
 def _refuse_deadlock(holder: Owner, owner: Owner) -> None:
