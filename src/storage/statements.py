@@ -29,6 +29,7 @@ class Statement:
         >>> with engine.connect() as connection:
         ...     Statement(sa.select(sa.bindparam("number", type_=sa.Integer) + 1)).rows(connection, {"number": 2})
         [(3,)]
+        >>> engine.dispose()
     """
 
     def __init__(self, clause: sa.Executable, keys: Iterable[str] | None = None) -> None:
