@@ -29,6 +29,6 @@ def fresh_registries() -> Iterator[None]:
         served._by_table.update(accessors)
         for name in set(SQLModel.metadata.tables) - tables:
             SQLModel.metadata.remove(SQLModel.metadata.tables[name])
-        database.set_database_url("sqlite://")  # closes what was open under another one
+        database._door.close_another("")
         database._door.url = None
         gc.collect()

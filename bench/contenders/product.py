@@ -13,6 +13,9 @@ from storage.accessor import ModelAccessor
 from storage.bootstrap import bootstrap
 from storage.database import get_engine, set_database_url
 
+NOWHERE = "sqlite://"
+"""A database that ends with its connection."""
+
 
 def open_database(path: Path, synchronous: str = "FULL") -> None:
     """Make a file the database of this process, with its tables.
@@ -22,6 +25,7 @@ def open_database(path: Path, synchronous: str = "FULL") -> None:
         synchronous: `FULL`, as the product has it, or `NORMAL`, which is here for the comparison only.
     """
     url = f"sqlite:///{path}"
+    set_database_url(NOWHERE)  # which closes the connections there are
     set_database_url(url)
     if synchronous != "FULL":
 
@@ -61,4 +65,4 @@ class Product:
 
     def close(self) -> None:
         """Forget the file."""
-        set_database_url("sqlite://")
+        set_database_url(NOWHERE)

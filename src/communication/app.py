@@ -65,8 +65,8 @@ class VentionApp(FastAPI):
         emit_proto: Whether `finalize()` writes the contract: the .proto file, its lock file (`app.proto.lock`) and the
             descriptor set (`app.binpb`), into one folder. Commit the first two: field numbers never change that way.
         proto_path: Where the .proto file is. A lock file beside it is read in any case.
-        cors_origins: The origins whose pages may call the app: a list, or a pattern that matches them whole. An app
-            that adds a `CORSMiddleware` of its own gets only that one.
+        cors_origins: The origins whose pages may call the app: one, a list, or a pattern that matches them whole. An
+            app that adds a `CORSMiddleware` of its own gets only that one.
         registry: Where `@action` and `@stream` noted their functions; the one of the module-level decorators unless
             given.
         **fastapi_options: Whatever else `fastapi.FastAPI` takes.
@@ -91,7 +91,7 @@ class VentionApp(FastAPI):
         *,
         emit_proto: bool = False,
         proto_path: str | os.PathLike[str] = "proto/app.proto",
-        cors_origins: Sequence[str] | re.Pattern[str] = LOOPBACK_ORIGINS,
+        cors_origins: str | Sequence[str] | re.Pattern[str] = LOOPBACK_ORIGINS,
         registry: Registry | None = None,
         **fastapi_options: Any,
     ) -> None:
@@ -99,7 +99,7 @@ class VentionApp(FastAPI):
         self.name = name
         self._emit_proto = emit_proto
         self._proto_path = Path(proto_path)
-        self._cors_origins = cors_origins
+        self._cors_origins = (cors_origins,) if isinstance(cors_origins, str) else cors_origins
         self._registry = default_registry if registry is None else registry
         self._bundles: tuple[RpcBundle, ...] = ()
         self._entries: tuple[tuple[ActionEntry, ...], tuple[StreamEntry, ...]] | None = None
@@ -186,6 +186,10 @@ class VentionApp(FastAPI):
         if lock is None and not self._emit_proto:
             logger.info(
                 "%s does not exist: fields have the numbers of their declaration; emit_proto=True keeps them", lock_path
+            )
+        elif not self._emit_proto and contract.lock != lock:
+            logger.warning(
+                "%s lacks what is new in the app, whose numbers may change; emit_proto=True adds it", lock_path
             )
         if self._emit_proto:
             self._emit(contract, lock_path)

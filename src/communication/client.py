@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import time
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,10 +19,12 @@ from pyqwest import Client, HTTPTransport, ReadError, RemoteProtocolError, Write
 
 from communication.codec import ClientCodec
 from communication.contract.contract import Contract, Outgoing, Rpc
-from communication.errors import ContractError, RpcError, from_connect_error
+from communication.errors import CommunicationError, ContractError, RpcError, from_connect_error
 from communication.naming import canonical_rpc_name
+from communication.service import CONTRACT_CHANGED, CONTRACT_HEADER, RPC_PREFIX, contract_digest
 
 _UNREACHABLE = (ConnectionError, OSError, ReadError, RemoteProtocolError, WriteError)
+_FORBIDDEN = {401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +33,40 @@ class _Remote:
 
     contract: Contract
     transport: ConnectTransport
+    digest: str
+    """What names the contract in the header of each call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """How one call is made."""
+
+    headers: Mapping[str, str]
+    timeout: float | None
+    """How long it may take, in seconds, the contract included."""
+    deadline: float | None
+    """When that is over, by `time.monotonic()`."""
+
+    def remaining(self) -> float | None:
+        """Return how many seconds are left."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    def milliseconds(self) -> int | None:
+        """Return what is left as the transport wants it, at least 1."""
+        remaining = self.remaining()
+        return None if remaining is None else max(1, round(remaining * 1000))
 
 
 class ConnectClient:
     """A client of one app. It asks the app for its contract, so bytes arrive as bytes and times as times.
 
     Args:
-        base_url: Where the app is: `http://localhost:8000`.
+        base_url: Where the app is: `http://localhost:8000`; `/rpc` at its end may be there or not.
         timeout: How long a call may take, in seconds; None for as long as it needs.
         headers: Sent with every call: `{"X-User": "ada"}`.
+
+    Raises:
+        CommunicationError: The address begins with neither `http://` nor `https://`.
 
     Example:
         async with ConnectClient("http://localhost:8000") as client:
@@ -49,7 +77,9 @@ class ConnectClient:
     def __init__(
         self, base_url: str, *, timeout: float | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
-        self._base_url = base_url.rstrip("/")
+        if not base_url.lower().startswith(("http://", "https://")):
+            raise CommunicationError(f"base_url {base_url!r} is no HTTP address", hint="write http://localhost:8000")
+        self._base_url = base_url.rstrip("/").removesuffix(RPC_PREFIX).rstrip("/")
         self._timeout = timeout
         self._headers = dict(headers or {})
         # The system's resolver knows names that DNS does not, such as machine.local.
@@ -71,8 +101,9 @@ class ConnectClient:
         Args:
             name: Name of the RPC; older spellings (`Users_GetRecord`) will do.
             request: The request's fields, as a mapping or as an object with attributes; None for none.
-            timeout: How long this call may take, in seconds; None for the client's own timeout.
-            headers: Sent with this call, over the client's own.
+            timeout: How long this call may take, in seconds, reading the contract included; None for the client's own
+                timeout.
+            headers: Sent with this call, over the client's own, and with the request for the contract if it needs one.
 
         Returns:
             The response, its fields as attributes; messages inside it likewise.
@@ -80,20 +111,21 @@ class ConnectClient:
         Raises:
             RpcError: The call failed; `code` says how, `violations` which fields were wrong.
         """
-        remote, rpc = await self._find(name, streaming=False)
-        cancelled = _cancellations()
-        try:
-            response = await remote.transport.execute_unary(
-                request=_outgoing(rpc, request),
-                method=_method(remote.contract, rpc),
-                headers={**self._headers, **(headers or {})},
-                timeout_ms=self._milliseconds(timeout),
-            )
-        except ConnectError as error:
-            raise self._failure(error) from error
-        if _cancellations() > cancelled:  # asyncio.wait_for of Python 3.11 loses one that comes with the answer
-            raise asyncio.CancelledError
-        return response
+        options = self._options(timeout, headers)
+        final = False
+        while True:
+            remote, rpc = await self._find(name, options, streaming=False)
+            cancelled = _cancellations()
+            try:
+                response = await remote.transport.execute_unary(**_arguments(remote, rpc, request, options))
+            except ConnectError as error:
+                if final or not await self._contract_changed(error, remote, options):
+                    raise self._failure(error) from error
+                final = True
+                continue
+            if _cancellations() > cancelled:  # asyncio.wait_for of Python 3.11 loses one that comes with the answer
+                raise asyncio.CancelledError
+            return response
 
     async def stream(
         self,
@@ -117,19 +149,22 @@ class ConnectClient:
         Raises:
             RpcError: The stream ended with an error; `Code.UNAVAILABLE` when the server stopped.
         """
-        remote, rpc = await self._find(name, streaming=True)
-        responses: AsyncIterator[Any] = remote.transport.execute_server_stream(
-            request=_outgoing(rpc, request),
-            method=_method(remote.contract, rpc),
-            headers={**self._headers, **(headers or {})},
-            timeout_ms=self._milliseconds(timeout),
-        )
-        try:
-            async with aclosing(cast("AsyncGenerator[Any, None]", responses)):
-                async for response in responses:
-                    yield response
-        except ConnectError as error:
-            raise self._failure(error) from error
+        options = self._options(timeout, headers)
+        final = False
+        while True:
+            remote, rpc = await self._find(name, options, streaming=True)
+            responses = remote.transport.execute_server_stream(**_arguments(remote, rpc, request, options))
+            try:
+                async with aclosing(cast("AsyncGenerator[Any, None]", responses)):
+                    async for response in responses:
+                        final = True
+                        yield response
+            except ConnectError as error:
+                if final or not await self._contract_changed(error, remote, options):
+                    raise self._failure(error) from error
+                final = True
+            else:
+                return
 
     async def close(self) -> None:
         """Close the client's connections; it cannot be used afterwards."""
@@ -143,12 +178,12 @@ class ConnectClient:
     ) -> None:
         await self.close()
 
-    async def _find(self, name: str, *, streaming: bool) -> tuple[_Remote, Rpc]:
+    async def _find(self, name: str, options: _Options, *, streaming: bool) -> tuple[_Remote, Rpc]:
         """Find an RPC in the contract, which is read again once if it does not have it."""
-        remote = self._remote or await self._load(stale=None)
+        remote = self._remote or await self._load(None, options)
         rpc = _lookup(remote.contract, name)
         if rpc is None:
-            remote = await self._load(stale=remote)
+            remote = await self._load(remote, options)
             rpc = _lookup(remote.contract, name)
         if rpc is None:
             names = {canonical_rpc_name(rpc.name): rpc.name for rpc in remote.contract.rpcs}
@@ -161,41 +196,58 @@ class ConnectClient:
             raise RpcError(Code.UNIMPLEMENTED, f"{name} does not answer that way", hint=f"use client.{right}()")
         return remote, rpc
 
-    async def _load(self, stale: _Remote | None) -> _Remote:
-        """Read the contract, unless another task did meanwhile."""
-        async with self._loading:
-            if self._remote is None or self._remote is stale:
-                contract = await self._fetch_contract()
-                transport = ConnectTransport(
-                    f"{self._base_url}/rpc",
-                    codec=cast("Any", ClientCodec(contract)),
-                    accept_compression=(),
-                    send_compression=None,
-                    http_client=self._http,
-                )
-                self._remote = _Remote(contract=contract, transport=transport)
-            return self._remote
+    async def _contract_changed(self, error: ConnectError, remote: _Remote, options: _Options) -> bool:
+        """Whether the app refused a call by its old contract, and has a new one, which is read."""
+        if error.code is not Code.FAILED_PRECONDITION or error.message != CONTRACT_CHANGED:
+            return False
+        # A handler may have passed on what another app told it; then calling again would execute it twice.
+        return (await self._load(remote, options)).digest != remote.digest
 
-    async def _fetch_contract(self) -> Contract:
-        url = f"{self._base_url}/rpc/app.binpb"
+    async def _load(self, stale: _Remote | None, options: _Options) -> _Remote:
+        """Read the contract, unless another task did meanwhile."""
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._http.get(url, headers=self._headers)
+            async with asyncio.timeout(options.remaining()), self._loading:
+                if self._remote is None or self._remote is stale:
+                    self._remote = await self._fetch(options)
+                return self._remote
         except TimeoutError as error:
-            raise RpcError(Code.DEADLINE_EXCEEDED, f"{url} did not answer within {self._timeout} s") from error
+            text = f"{self._base_url} did not answer within {options.timeout} s"
+            raise RpcError(Code.DEADLINE_EXCEEDED, text) from error
+
+    async def _fetch(self, options: _Options) -> _Remote:
+        url = f"{self._base_url}{RPC_PREFIX}/app.binpb"
+        try:
+            response = await self._http.get(url, headers=options.headers)
         except _UNREACHABLE as error:
             raise self._unreachable() from error
+        if response.status in _FORBIDDEN:
+            raise RpcError(
+                _FORBIDDEN[response.status],
+                f"{url} answered with HTTP status {response.status}",
+                hint="send the headers that the app wants: ConnectClient(..., headers={...})",
+            )
         hint = "check that base_url is the address of a VentionApp"
         if response.status != 200:  # noqa: PLR2004 # HTTP's OK
             raise RpcError(Code.UNAVAILABLE, f"{url} answered with HTTP status {response.status}", hint=hint)
+        content = bytes(response.content)
         try:
-            return Contract.from_descriptor_set(bytes(response.content))
+            contract = Contract.from_descriptor_set(content)
         except ContractError as error:
-            raise RpcError(Code.UNAVAILABLE, f"{url} is not the contract of an app", hint=hint) from error
+            text = f"{url} is not the contract of an app"
+            raise RpcError(Code.UNAVAILABLE, text, hint=error.hint or hint) from error
+        transport = ConnectTransport(
+            f"{self._base_url}{RPC_PREFIX}",
+            codec=cast("Any", ClientCodec(contract)),
+            accept_compression=(),
+            send_compression=None,
+            http_client=self._http,
+        )
+        return _Remote(contract=contract, transport=transport, digest=contract_digest(content))
 
-    def _milliseconds(self, timeout: float | None) -> int | None:
+    def _options(self, timeout: float | None, headers: Mapping[str, str] | None) -> _Options:
         seconds = self._timeout if timeout is None else timeout
-        return None if seconds is None else max(1, round(seconds * 1000))
+        deadline = None if seconds is None else time.monotonic() + seconds
+        return _Options(headers={**self._headers, **(headers or {})}, timeout=seconds, deadline=deadline)
 
     def _failure(self, error: ConnectError) -> BaseException:
         """What the caller is told; the transport wraps its causes, and even a cancellation, into errors of its own."""
@@ -222,8 +274,14 @@ def _lookup(contract: Contract, name: str) -> Rpc | None:
     return contract.rpc(name) or contract.rpc(canonical_rpc_name(name))
 
 
-def _outgoing(rpc: Rpc, request: object) -> Outgoing:
-    return Outgoing(type=rpc.request, value={} if request is None else request)
+def _arguments(remote: _Remote, rpc: Rpc, request: object, options: _Options) -> dict[str, Any]:
+    """What the transport is called with."""
+    return {
+        "request": Outgoing(type=rpc.request, value={} if request is None else request),
+        "method": _method(remote.contract, rpc),
+        "headers": {**options.headers, CONTRACT_HEADER: remote.digest},
+        "timeout_ms": options.milliseconds(),
+    }
 
 
 def _method(contract: Contract, rpc: Rpc) -> MethodInfo[Any, Any]:

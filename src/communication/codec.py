@@ -30,12 +30,10 @@ from communication.wire.reading import (
     fill_required,
     make_readers,
 )
-from communication.wire.refusal import Refused
+from communication.wire.refusal import LONGEST_ECHO, MOST_VIOLATIONS, Refused
 from communication.wire.writing import make_json_writers, make_proto_writers
 
 _log = logging.getLogger("communication")
-_MOST_VIOLATIONS = 20
-"""How many violations an error names: enough to mend a form, too few to flood a caller."""
 
 
 class ServerCodec(ABC):
@@ -222,16 +220,17 @@ def _builder(message: MessageType) -> Finish:
 
 
 def _invalid(message: MessageType, violations: Sequence[FieldViolation]) -> RpcError:
-    named = violations[:_MOST_VIOLATIONS]
+    named = violations[:MOST_VIOLATIONS]
     text = f"{message.name} is invalid: {', '.join(map(str, named))}"
-    if len(violations) > len(named):
-        text = f"{text}, and {len(violations) - len(named)} more"
+    if len(violations) >= MOST_VIOLATIONS:
+        text = f"{text}, and perhaps more"
     return RpcError(Code.INVALID_ARGUMENT, text, violations=named)
 
 
 def _to_violation(item: ErrorDetails) -> FieldViolation:
     """Translate one of pydantic's errors."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).removeprefix(".")
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part[:LONGEST_ECHO]}" for part in item["loc"])
+    path = "".join(parts).removeprefix(".")
     if item["type"] == "missing":
         return FieldViolation(field=path, description="is required")
     text = item["msg"].removeprefix("Input ").removeprefix("Value error, ").removeprefix("Assertion failed, ")

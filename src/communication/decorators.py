@@ -44,8 +44,8 @@ class Registry:
     """
 
     def __init__(self) -> None:
-        self._actions: dict[tuple[str, str], tuple[str, Callable[..., Any]]] = {}
-        self._streams: dict[tuple[str, str], StreamEntry] = {}
+        self._actions: dict[tuple[str, str, str], tuple[str, Callable[..., Any]]] = {}
+        self._streams: dict[tuple[str, str, str], StreamEntry] = {}
 
     def action(self, name: str | None = None) -> Callable[[F], F]:
         """Make an RPC of a function; the function itself stays as it is.
@@ -64,7 +64,8 @@ class Registry:
             raise ContractError("@action was used without parentheses", hint="write @action()")
 
         def register(func: F) -> F:
-            self._actions[_identity(func)] = (name or func.__name__, func)
+            rpc = name or str(getattr(func, "__name__", ""))
+            self._actions[_identity(rpc, func)] = (rpc, func)
             return func
 
         return register
@@ -96,7 +97,7 @@ class Registry:
         snapshot = _snapshot_of(name, payload)
 
         def register(func: F) -> F:
-            self._streams[_identity(func)] = StreamEntry(name, channel, payload)
+            self._streams[_identity(name, func)] = StreamEntry(name, channel, payload)
             return _publishing(func, lambda value: channel.publish(snapshot(value)))
 
         return register
@@ -121,8 +122,13 @@ stream = default_registry.stream
 `default_registry`."""
 
 
-def _identity(func: Callable[..., Any]) -> tuple[str, str]:
-    return func.__module__, func.__qualname__
+def _identity(rpc: str, func: Callable[..., Any]) -> tuple[str, str, str]:
+    """What a declaration has in common with the same one after a reload; a loop may make several of one function."""
+    if not inspect.isfunction(func):
+        raise ContractError(
+            f"{rpc or func!r} is declared on something that is no function", hint="decorate a plain def"
+        )
+    return rpc, func.__module__, func.__qualname__
 
 
 def _action_entry(name: str, func: Callable[..., Any]) -> ActionEntry:

@@ -6,13 +6,15 @@ A service never changes; an app that gets more entries makes a new one.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import logging
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -37,7 +39,46 @@ logger = logging.getLogger("communication")
 RPC_PREFIX = "/rpc"
 """Where the RPCs are served besides the root. Everything below it belongs to them."""
 
+CONTRACT_HEADER = "vention-contract"
+"""Header in which a client may name the contract that it encoded a request by, as `contract_digest` gives it."""
+
+CONTRACT_CHANGED = "the contract of the app has changed; read it again"
+"""What a caller is told, with `failed_precondition`, who named another contract; nothing was executed."""
+
 _Context = RequestContext[Any, Any]
+_CONTRACT_HEADER = CONTRACT_HEADER.encode()
+# The HTTP status and the gRPC status of each code. Source: https://connectrpc.com/docs/protocol#error-codes
+_STATUSES = {Code.UNIMPLEMENTED: (501, b"12"), Code.FAILED_PRECONDITION: (400, b"9")}
+
+
+def contract_digest(descriptor_set: bytes) -> str:
+    """Return what names a contract in the header `CONTRACT_HEADER`.
+
+    Args:
+        descriptor_set: What the app serves as `app.binpb`.
+
+    Example:
+        >>> contract_digest(b"")
+        'e3b0c44298fc1c14'
+    """
+    return hashlib.sha256(descriptor_set).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shape:
+    """How requests to a kind of RPC look over Connect."""
+
+    prefix: str
+    """What comes before the codec's name in the content type."""
+
+    @property
+    def content_types(self) -> tuple[str, ...]:
+        """The content types that are understood, the one to advise first."""
+        return (f"{self.prefix}json", f"{self.prefix}proto")
+
+
+_UNARY = _Shape(prefix="application/")
+_STREAM = _Shape(prefix="application/connect+")
 
 
 class OpenStreams:
@@ -101,22 +142,22 @@ class Service:
         self.contract = contract
         self._own_prefixes = (f"{RPC_PREFIX}/", f"/{contract.service}/")
         rpcs = {rpc.name: rpc for rpc in contract.rpcs}
-        groups: dict[int, dict[str, Endpoint[Any, Any]]] = {}
+        groups: dict[tuple[int, _Shape], dict[str, Endpoint[Any, Any]]] = {}
         for action in actions:
             limit = action.max_request_bytes or DEFAULT_READ_MAX_BYTES
             endpoint = _action_endpoint(contract, rpcs[action.name], action)
-            groups.setdefault(limit, {}).update(self._mounted(rpcs[action.name], endpoint))
+            groups.setdefault((limit, _UNARY), {}).update(self._mounted(rpcs[action.name], endpoint))
         for stream in streams:
             endpoint = _stream_endpoint(contract, rpcs[stream.name], stream, open_streams)
-            groups.setdefault(DEFAULT_READ_MAX_BYTES, {}).update(self._mounted(rpcs[stream.name], endpoint))
+            groups.setdefault((DEFAULT_READ_MAX_BYTES, _STREAM), {}).update(self._mounted(rpcs[stream.name], endpoint))
         self._targets: dict[str, ASGIApp] = {
             f"{RPC_PREFIX}/app.proto": _file(contract.proto_text.encode(), "text/plain; charset=utf-8"),
             f"{RPC_PREFIX}/app.binpb": _file(contract.descriptor_set, "application/octet-stream"),
         }
         codecs = (JsonCodec(contract), ProtoCodec(contract))
-        for limit, endpoints in groups.items():
-            application = cast("ASGIApp", _Application(f"/{contract.service}", endpoints, limit, codecs))
-            self._targets.update(dict.fromkeys(endpoints, application))
+        for (limit, shape), endpoints in groups.items():
+            application = _Application(contract, endpoints, limit, codecs, shape)
+            self._targets.update(dict.fromkeys(endpoints, cast("ASGIApp", application)))
 
     def target(self, scope: Scope) -> ASGIApp | None:
         """Find what serves a request; None when its path is none of the service's.
@@ -144,10 +185,11 @@ class _Application(ConnectASGIApplication[None]):
 
     def __init__(
         self,
-        path: str,
+        contract: Contract,
         endpoints: Mapping[str, Endpoint[Any, Any]],
         read_max_bytes: int,
         codecs: Iterable[JsonCodec | ProtoCodec],
+        shape: _Shape,
     ) -> None:
         super().__init__(
             service=None,
@@ -155,18 +197,37 @@ class _Application(ConnectASGIApplication[None]):
             read_max_bytes=read_max_bytes,
             codecs=cast("Iterable[Any]", codecs),
         )
-        self._path = path
+        self._path = f"/{contract.service}"
+        self._digest = contract_digest(contract.descriptor_set).encode()
+        self._content_types = shape.content_types
+        self._usual_types = frozenset(name.encode() for name in shape.content_types)
 
     @property
     def path(self) -> str:
         return self._path
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        for _, value in scope["headers"]:
+        content_type, digest, ascii_only = b"", self._digest, True
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                content_type = value
+            elif name == _CONTRACT_HEADER:
+                digest = value
             if not value.isascii():
+                ascii_only = False
+        if scope["method"] != "POST" or not (content_type in self._usual_types or self._understands(content_type)):
+            await _refuse_form(self._content_types, scope, receive, send)
+        elif digest != self._digest:
+            await _refuse(Code.FAILED_PRECONDITION, CONTRACT_CHANGED, scope, receive, send)
+        else:
+            if not ascii_only:
                 scope = {**scope, "headers": [(name, _as_utf8(text)) for name, text in scope["headers"]]}
-                break
-        await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send)
+
+    def _understands(self, content_type: bytes) -> bool:
+        """Whether a content type is one of ours, with parameters or in capitals, or one of gRPC's."""
+        media_type = content_type.decode("latin-1").partition(";")[0].strip().lower()
+        return media_type in self._content_types or media_type.startswith("application/grpc")
 
 
 def _as_utf8(header: bytes) -> bytes:
@@ -253,28 +314,47 @@ def _file(content: bytes, media_type: str) -> ASGIApp:
     return serve
 
 
-async def _unimplemented(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer an unknown RPC in the protocol it was asked in.
+async def _refuse(code: Code, text: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request that is not handed to an RPC, in the protocol it was asked in.
 
     Sources: https://connectrpc.com/docs/protocol#error-end-stream and
     https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
     """
-    # Some servers lose the connection when the answer overtakes the request; more than a part may never come.
-    message = await receive()
-    while message.get("more_body") and not message.get("body"):
-        message = await receive()
-    text = "there is no such RPC; GET /rpc/app.proto lists those there are"
-    error = {"code": Code.UNIMPLEMENTED.value, "message": text}
+    await _await_body(receive)
+    http_status, grpc_status = _STATUSES[code]
+    error = {"code": code.value, "message": text}
     content_type = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
     if content_type.startswith("application/grpc"):
-        await _end_grpc(scope, send, content_type, [(b"grpc-status", b"12"), (b"grpc-message", text.encode())])
+        await _end_grpc(scope, send, content_type, [(b"grpc-status", grpc_status), (b"grpc-message", text.encode())])
         return
     if content_type.startswith("application/connect+"):
         end = json.dumps({"error": error}).encode()
         response = Response(struct.pack(">BI", 0b10, len(end)) + end, headers={"content-type": content_type})
     else:
-        response = Response(json.dumps(error), status_code=501, media_type="application/json")
+        response = Response(json.dumps(error), status_code=http_status, media_type="application/json")
     await response(scope, receive, send)
+
+
+_unimplemented = partial(_refuse, Code.UNIMPLEMENTED, "there is no such RPC; GET /rpc/app.proto lists those there are")
+
+
+async def _refuse_form(content_types: Sequence[str], scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request that is no POST, or of another content type, which no protocol is known for."""
+    await _await_body(receive)
+    if scope["method"] != "POST":
+        status, code, headers = 405, Code.UNIMPLEMENTED, {"allow": "POST"}
+    else:
+        status, code, headers = 415, Code.INVALID_ARGUMENT, {"accept-post": ", ".join(content_types)}
+    error = {"code": code.value, "message": f"call RPCs by POST with Content-Type: {content_types[0]}"}
+    response = Response(json.dumps(error), status_code=status, headers=headers, media_type="application/json")
+    await response(scope, receive, send)
+
+
+async def _await_body(receive: Receive) -> None:
+    """Wait for the request: some servers lose the connection when the answer overtakes it."""
+    message = await receive()
+    while message.get("more_body") and not message.get("body"):  # more than a part may never come
+        message = await receive()
 
 
 async def _end_grpc(scope: Scope, send: Send, content_type: str, status: list[tuple[bytes, bytes]]) -> None:

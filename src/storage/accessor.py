@@ -54,6 +54,8 @@ class ModelAccessor(Generic[ModelType]):
     """
 
     def __init__(self, model: type[ModelType], component_name: str, *, enable_auditing: bool = True) -> None:
+        if not isinstance(component_name, str):
+            raise ConfigurationError("the component name is no text", hint="give the model first, then the name")
         if not component_name.strip():
             message = f"the accessor of {getattr(model, '__name__', model)} has no component name"
             raise ConfigurationError(message, hint='give it one, such as "recipes"')

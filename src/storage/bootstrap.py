@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel import SQLModel
 
-from storage.database import DEFAULT_URL, URL_VARIABLE, current_database, set_database_url
+from storage.database import current_database, follow_environment, set_database_url
 from storage.errors import ConfigurationError, DatabaseBusy, DatabaseUnavailable, SchemaMismatch, StorageError
 from storage.schema.comparison import check
 from storage.schema.tables import create, prepare
@@ -25,8 +24,9 @@ def bootstrap(*, database_url: str | None = None, create_tables: bool = True) ->
     another URL closes the first database and opens the other. Several processes may do it at the same time.
 
     Args:
-        database_url: An SQLAlchemy URL, `sqlite:///./my_app.db` or `postgresql://user@host/name`; without one, what the
-            environment variable VENTION_STORAGE_DATABASE_URL says, else `sqlite:///./storage.db`.
+        database_url: An SQLAlchemy URL, `sqlite:///./my_app.db` or `postgresql://user@host/name`; without one, the URL
+            that `set_database_url` chose, else what the environment variable VENTION_STORAGE_DATABASE_URL says, else
+            `sqlite:///./storage.db`.
         create_tables: Whether to make the tables that are missing and to bring a database of version 0.6 up to date.
             If False, the tables are only compared with the models, and that only where there are any yet.
 
@@ -38,7 +38,10 @@ def bootstrap(*, database_url: str | None = None, create_tables: bool = True) ->
     Example:
         >>> bootstrap(database_url="sqlite://")
     """
-    set_database_url(database_url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
+    if database_url is None:
+        follow_environment()
+    else:
+        set_database_url(database_url)
     database = current_database()
     metadata = SQLModel.metadata
     prepare(metadata)

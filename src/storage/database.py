@@ -61,10 +61,33 @@ class _Door:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.url: str | None = None
+        self.opened: str | None = None
         self.database: Database | None = None
+
+    def wanted(self) -> str:
+        """The URL that was set, else the environment's, else the default."""
+        return self.url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+    def close_another(self, url: str) -> None:
+        """Close the database unless it is the one at this URL."""
+        if self.database is not None and self.opened != url:
+            self.database.close()
+            self.database = None
 
 
 _door = _Door()
+_of_parent: list[Database] = []  # kept, since closing a connection of the parent's would end its locks
+
+
+def _after_fork() -> None:
+    """Open the database anew in a forked child: neither threads nor SQLite's connections cross a fork."""
+    if _door.database is not None:
+        _of_parent.append(_door.database)
+    _door.lock, _door.database = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def set_database_url(url: str) -> None:
@@ -84,10 +107,15 @@ def set_database_url(url: str) -> None:
     """
     _parse(url)
     with _door.lock:
-        if _door.database is not None and _door.url != url:
-            _door.database.close()
-            _door.database = None
         _door.url = url
+        _door.close_another(url)
+
+
+def follow_environment() -> None:
+    """Go over to the database that the environment names now, unless `set_database_url` chose one."""
+    with _door.lock:
+        if _door.url is None:
+            _door.close_another(_door.wanted())
 
 
 def current_database() -> Database:
@@ -100,8 +128,8 @@ def current_database() -> Database:
         return database
     with _door.lock:
         if _door.database is None:
-            _door.url = _door.url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
-            _door.database = _open(_door.url)
+            _door.opened = _door.wanted()
+            _door.database = _open(_door.opened)
         return _door.database
 
 
@@ -188,8 +216,8 @@ def after_commit(callback: Callable[[], None]) -> None:
     """Run something once the data is safe: now where no transaction is open, else after its commit.
 
     Args:
-        callback: Called without arguments; forgotten when the transaction rolls back. What it raises is logged, since
-            the data is committed by then.
+        callback: Called without arguments; forgotten when the transaction rolls back. What it raises after a commit is
+            logged, since the data is safe by then.
 
     Example:
         >>> after_commit(lambda: print("told the screens"))

@@ -64,7 +64,7 @@ class _Job(Generic[R]):
         self.error: BaseException | None = None
         self.outcomes = Outcomes()
         self.context: Context | None = None
-        self.wake: threading.Lock | None = None
+        self.wake: threading.Event | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.future: asyncio.Future[None] | None = None
 
@@ -118,9 +118,11 @@ class GroupCommit:
         job: _Job[R] = _Job(work, self._gate.timeout)
         if self._leader is threading.current_thread():  # a callback after a commit, which writes itself
             batch: list[_Job[Any]] = [job]
-            self._transact(batch)
-            self._tell_world(batch)
-            _deliver(batch[1:])
+            try:
+                self._transact(batch)
+                self._tell_world(batch)
+            finally:
+                _deliver(batch[1:])
             return job.outcome()
         self._gate.refuse_deadlock(job.owner)
         if not self._lead_or_queue(job):
@@ -152,6 +154,7 @@ class GroupCommit:
                 await asyncio.wait([job.future])
                 if job.error is None:
                     logger.warning("a caller gave up on a write that was committed all the same")
+                job.outcomes.undo()  # of what failed; of what was committed nothing waits any more
             raise
         finally:
             timer.cancel()
@@ -173,25 +176,24 @@ class GroupCommit:
                 return True
             job.context = copy_context()
             if job.future is None:
-                job.wake = threading.Lock()
-                job.wake.acquire()
+                job.wake = threading.Event()
             self._queue.append(job)
             return False
 
     def _wait(self, job: _Job[Any]) -> None:
         assert job.wake is not None  # noqa: S101 - it stands in line
         try:
-            woken = job.wake.acquire(timeout=max(0.0, job.deadline - time.monotonic()))
+            woken = job.wake.wait(max(0.0, job.deadline - time.monotonic()))
         except BaseException:  # Ctrl-C, say: nobody may wait for a leader that is gone
             if not self._withdraw(job):
-                job.wake.acquire()
+                job.wake.wait()
                 if job.promoted:
                     self._pass_on()
             raise
         if not woken:
             if self._withdraw(job):
                 raise self._busy()
-            job.wake.acquire()
+            job.wake.wait()
 
     def _expire(self, job: _Job[Any], future: asyncio.Future[None]) -> None:
         """End the wait of a task, unless its work has been started: then it is told what came of it."""
@@ -238,7 +240,7 @@ class GroupCommit:
             job.started = job.promoted = True
         if job.wake is not None:
             job.context = None  # it goes on in its own thread
-            job.wake.release()
+            job.wake.set()
         else:
             self._executor.submit(self._lead, job)
 
@@ -361,7 +363,7 @@ def _deliver(batch: Iterable[_Job[Any]]) -> None:
     futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
     for job in batch:
         if job.wake is not None:
-            job.wake.release()
+            job.wake.set()
         elif job.loop is not None and job.future is not None:
             futures.setdefault(job.loop, []).append(job.future)
     for loop, waiting in futures.items():

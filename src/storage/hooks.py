@@ -53,7 +53,7 @@ class HookRegistry(Generic[ModelType]):
         Raises:
             ConfigurationError: The function is a coroutine function; a hook runs inside a synchronous write.
         """
-        if inspect.iscoroutinefunction(function):
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
             name = getattr(function, "__qualname__", function)
             message = f"the {event.value} hook {name} is async, and a hook runs inside a synchronous write"
             raise ConfigurationError(message, hint="declare it with a plain def")

@@ -118,7 +118,7 @@ class RecordCodec(Generic[ModelType]):
         """
         if not isinstance(instance, self.model):
             shown = type(instance).__name__
-            raise RecordInvalid(self.model.__name__, [Problem(field="", message=f"is expected, not {shown}")])
+            raise RecordInvalid(self.model.__name__, [Problem(field="", message=f"{shown} is not one")])
         self._refuse_related(instance)
         given = {**(defaults or {}), **self._given(instance)}
         holder = self.model.__new__(self.model)

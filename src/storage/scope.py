@@ -79,17 +79,24 @@ class Scope:
     def rows(self, statement: Statement, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run a statement and fetch its rows, the driver's errors in our terms."""
         with translated(self.dialect):
-            return statement.rows(self.connection, parameters)
+            return statement.rows(self._prepared(statement), parameters)
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
         """Run a statement, the driver's errors in our terms."""
         with translated(self.dialect):
-            statement.run(self.connection, parameters)
+            statement.run(self._prepared(statement), parameters)
 
     def run_many(self, statement: Statement, parameters: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement for each of several sets of parameters, the driver's errors in our terms."""
         with translated(self.dialect):
-            statement.run_many(self.connection, parameters)
+            statement.run_many(self._prepared(statement), parameters)
+
+    def _prepared(self, statement: Statement) -> Connection:
+        """The connection, in a write transaction where the statement writes; one that was lost is an error."""
+        connection = self.connection
+        if statement.writes:
+            self.dialect.begin_write(connection)
+        return connection
 
     def finish(self) -> None:
         """Commit the session, where somebody has asked for one."""

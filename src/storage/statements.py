@@ -33,6 +33,7 @@ class Statement:
     """
 
     def __init__(self, clause: sa.Executable, keys: Iterable[str] | None = None) -> None:
+        self.writes = bool(getattr(clause, "is_dml", False))
         self._clause = clause
         self._keys = None if keys is None else list(keys)
         self._compiled: WeakKeyDictionary[sa.Engine, _Compiled] = WeakKeyDictionary()

@@ -16,6 +16,7 @@ from storage.scope import Scope
 from storage.statements import Statement
 
 # Parameters, which must not be called like a column.
+_MOST_STATEMENTS = 256  # of one model, for there may be one for each set of columns that somebody updates
 _KEY, _AFTER, _SIZE = "vention_key", "vention_after", "vention_size"
 
 
@@ -143,6 +144,8 @@ class RecordTable(Generic[ModelType]):
     def _cached(self, name: Any, make: Callable[[], sa.Executable], keys: Iterable[str] | None = None) -> Statement:
         statement = self._made.get(name)
         if statement is None:
+            if len(self._made) >= _MOST_STATEMENTS:
+                self._made.clear()
             statement = self._made[name] = Statement(make(), keys)
         return statement
 

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Column, Integer, String, Table, event, inspect
 from sqlmodel import SQLModel
 
+from storage import database
 from storage.bootstrap import bootstrap
 from storage.database import get_engine, set_database_url
 from storage.dialects.sqlite_driver import DRIVER
@@ -73,6 +74,7 @@ def test_it_makes_the_tables_of_the_models_and_the_audit_trail(recipe: Table, tm
 def test_without_a_url_the_environment_decides_then_the_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(database, "_door", database._Door())
     bootstrap()
     assert get_engine().url.database == "./storage.db"
 
@@ -82,6 +84,13 @@ def test_without_a_url_the_environment_decides_then_the_default(
 
     bootstrap(database_url="sqlite:///./argued.db")
     assert get_engine().url.database == "./argued.db"
+
+
+def test_a_url_that_was_set_stays_when_bootstrap_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VENTION_STORAGE_DATABASE_URL", "sqlite:///./named.db")
+    set_database_url("sqlite:///./chosen.db")
+    bootstrap()
+    assert get_engine().url.database == "./chosen.db"
 
 
 def test_a_second_call_changes_nothing(recipe: Table) -> None:

@@ -29,6 +29,7 @@ from communication.context import current_call
 from communication.decorators import Registry
 from communication.entries import ActionEntry, RpcBundle
 from communication.errors import FieldViolation, RpcError
+from communication.service import CONTRACT_CHANGED
 from tests.serving import PATIENCE, eventually, serving
 
 SERVICE = "vention.app.v1.CellService"
@@ -274,6 +275,72 @@ async def test_a_client_outlives_a_restart_of_its_server(cell: Cell) -> None:
     async with serving(cell.app, port=int(url.rpartition(":")[2])):
         assert (await client.call("echo", {"name": "drill"})).name == "drill"
     await client.close()
+
+
+class Move(BaseModel):
+    axis: str
+    note: str = ""
+
+
+class LaterMove(BaseModel):
+    note: str = ""
+    axis: str
+
+
+def mover(move: type[BaseModel], calls: list[Any]) -> VentionApp:
+    """An app whose messages have the fields of a model, numbered in its order."""
+    registry = Registry()
+
+    async def go(request: Any) -> Any:
+        calls.append(request)
+        return request
+
+    @registry.stream("moves", payload=move)
+    def moved(axis: str) -> Any:
+        return move(axis=axis, note="done")
+
+    app = VentionApp(name="cell", registry=registry)
+    app.finalize()
+    app.add_bundle(RpcBundle([ActionEntry("go", go, move, move)]))
+    moved("x")
+    return app
+
+
+@pytest.mark.parametrize("length", [1, 3_000_000])
+async def test_a_client_reads_the_contract_again_when_the_app_was_upgraded(length: int) -> None:
+    calls: list[Any] = []
+    note = "n" * length
+    async with serving(mover(Move, calls)) as url:
+        client = ConnectClient(url, timeout=PATIENCE)
+        await client.call("go", {"axis": "x", "note": note})
+    async with (
+        serving(mover(LaterMove, calls), port=int(url.rpartition(":")[2])),
+        aclosing(client.stream("moves")) as moves,
+    ):
+        message = await anext(moves)
+        assert (message.axis, message.note) == ("x", "done")
+    async with serving(mover(Move, calls), port=int(url.rpartition(":")[2])):
+        answer = await client.call("go", {"axis": "x", "note": note})
+    await client.close()
+    assert (answer.axis, answer.note) == ("x", note)
+    assert calls == [Move(axis="x", note=note)] * 2
+
+
+async def test_a_refusal_that_a_handler_passed_on_is_not_tried_again() -> None:
+    calls: list[None] = []
+
+    async def relay() -> None:
+        calls.append(None)
+        raise RpcError(Code.FAILED_PRECONDITION, CONTRACT_CHANGED)
+
+    app = VentionApp(name="cell", registry=Registry())
+    app.finalize()
+    app.add_bundle(RpcBundle([ActionEntry("relay", relay)]))
+    async with serving(app) as url, ConnectClient(url) as client:
+        with pytest.raises(RpcError, match=CONTRACT_CHANGED) as caught:
+            await client.call("relay")
+    assert caught.value.code is Code.FAILED_PRECONDITION
+    assert len(calls) == 1
 
 
 def test_a_client_made_without_an_event_loop_works_in_several(cell_url_in_a_thread: str) -> None:

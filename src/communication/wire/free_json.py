@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from communication.wire.refusal import Refused
+from communication.wire.refusal import LONGEST_ECHO, Refused
 from communication.wire.scalars import MAX_EXACT, check_text
 
 MAX_DEPTH = 30
@@ -31,7 +31,7 @@ def check_json(value: Any, depth: int = 0) -> Any:
     if depth == MAX_DEPTH:
         raise Refused(f"must not be nested deeper than {MAX_DEPTH}")
     if isinstance(value, dict):
-        return {_check_key(key): _check_inside(key, item, depth) for key, item in value.items()}
+        return {_check_key(key): _check_inside(str(key)[:LONGEST_ECHO], item, depth) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_check_inside(f"[{index}]", item, depth) for index, item in enumerate(value)]
     raise Refused(f"must be JSON, not {type(value).__name__}")

@@ -14,14 +14,12 @@ from communication.contract.types import ZERO_VALUES, Field, Kind, MessageType
 from communication.errors import FieldViolation
 from communication.wire import clock, free_json, scalars, texts
 from communication.wire.enums import enum_reader
-from communication.wire.refusal import Convert, Refused, each
+from communication.wire.refusal import LONGEST_ECHO, MOST_VIOLATIONS, Convert, Refused, each
 
 Values = dict[str, Any]
 Finish = Callable[[Values], Any]
 """What becomes of a message's values once they are read."""
 
-_LONGEST_ECHO = 100
-"""How much of a name that the caller made up is said back."""
 _TEXTS = {
     Kind.DECIMAL: texts.read_decimal,
     Kind.UUID: texts.read_uuid,
@@ -103,7 +101,9 @@ class JsonMessageReader(MessageReader):
             try:
                 name, convert, keeps_null = self._fields[key]
             except KeyError:
-                problems.append(FieldViolation(field=key[:_LONGEST_ECHO], description=f"is not a field of {self.name}"))
+                problems.append(FieldViolation(field=key[:LONGEST_ECHO], description=f"is not a field of {self.name}"))
+                if len(problems) >= MOST_VIOLATIONS:
+                    break
                 continue
             if name in values:
                 problems.append(FieldViolation(field=name, description="is given in both spellings"))

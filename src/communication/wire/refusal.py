@@ -7,6 +7,11 @@ from typing import Any
 
 from communication.errors import FieldViolation
 
+MOST_VIOLATIONS = 20
+"""How many violations are looked for: enough to mend a form, too few to keep a server busy or to flood a caller."""
+LONGEST_ECHO = 100
+"""How many characters of a name that a caller made up are said back."""
+
 
 class Refused(Exception):
     """A value that has no form on the other side; the text completes a sentence that begins with the field's name.
@@ -49,6 +54,8 @@ def each(convert: Convert) -> Convert:
                 converted.append(convert(item))
             except Refused as refused:
                 problems.extend(refused.within(f"[{index}]"))
+                if len(problems) >= MOST_VIOLATIONS:
+                    break
         if problems:
             raise Refused(violations=problems)
         return converted

@@ -72,7 +72,7 @@ class PostgreSQLDialect(Dialect):
             return _broken_constraint(error, state)
         if state in _MISSING:
             message = "the database lacks a table or a column that the models need"
-            return ConfigurationError(message, hint="call bootstrap() at start")
+            return ConfigurationError(message, hint="call bootstrap() when all models are defined")
         if state in _BUSY:
             message = "another transaction had the record or table locked for too long"
             return DatabaseBusy(message, hint="try again, or raise VENTION_STORAGE_BUSY_TIMEOUT")

@@ -96,6 +96,7 @@ class GatedConnection(_Connection):
 
     gate: WriteGate
     file: _File
+    in_wal = False
     _inside = False
     _busy_timeout = -1  # in milliseconds, as SQLite has it
 
@@ -183,6 +184,8 @@ class GatedConnection(_Connection):
                 if "is locked" not in str(error) or time.monotonic() >= until:
                     raise
             else:
+                if not self.in_wal:  # where the commit, too, waits: for the readers
+                    self.reset_wait()
                 return
 
     def _restart_log(self) -> None:
@@ -231,14 +234,25 @@ def connect(path: str, gate: WriteGate, **options: Any) -> GatedConnection:
     connection.execute("PRAGMA synchronous = FULL")
     if connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
         _use_wal(connection)
+    connection.in_wal = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     return connection
 
 
 def _use_wal(connection: GatedConnection) -> None:
-    """Turn on the write-ahead log; it stays on in the file. A read-only file is left as it is."""
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-    except DRIVER.OperationalError as error:
-        if "readonly" not in str(error):
-            connection.close()
-            raise
+    """Turn on the write-ahead log; it stays on in the file. A read-only file is left as it is.
+
+    SQLite does not wait for others here, who may be doing the same to a fresh file.
+    """
+    until = time.monotonic() + connection.gate.timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except DRIVER.OperationalError as error:
+            if "readonly" in str(error):
+                return
+            if "is locked" not in str(error) or time.monotonic() >= until:
+                connection.close()
+                raise
+            time.sleep(_BETWEEN_ATTEMPTS)
+        else:
+            return

@@ -50,7 +50,9 @@ def meaning_of(error: BaseException) -> StorageError | None:
         message = "another process had the database locked for too long"
         return DatabaseBusy(message, hint="try again, or raise VENTION_STORAGE_BUSY_TIMEOUT")
     if "no such table" in text or "no such column" in text or "has no column" in text:
-        return ConfigurationError(f"the database lacks what the models need: {text}", hint="call bootstrap() at start")
+        return ConfigurationError(
+            f"the database lacks what the models need: {text}", hint="call bootstrap() when all models are defined"
+        )
     for phrase, hint in _UNAVAILABLE.items():
         if phrase in text:
             return DatabaseUnavailable(f"the database cannot be used: {text}", hint=hint)

@@ -43,16 +43,17 @@ class WriteGate:
         """
         owner = current_owner()
         with self._mutex:
-            if self._owner is None:
+            holder = self._owner
+            if holder is None:
                 self._take(owner)
                 return 0.0
-            _refuse_deadlock(self._owner, owner)
+            _refuse_deadlock(holder, owner)
             ticket = _Ticket(owner)
             self._waiting.append(ticket)
             self._let_in()
         started = time.monotonic()
         try:
-            granted = ticket.granted.wait(timeout)
+            granted = ticket.wake.acquire(timeout=timeout)
         except BaseException:  # Ctrl-C, say: the lock must not be handed to somebody who is gone
             if not self._leave_line(ticket):
                 self.release()
@@ -80,7 +81,8 @@ class WriteGate:
         if self._owner is None and self._waiting:
             ticket = self._waiting.popleft()
             self._take(ticket.owner)
-            ticket.granted.set()
+            ticket.given = True
+            ticket.wake.release()
 
     def _take(self, owner: Owner) -> None:
         self._owner = owner
@@ -89,7 +91,7 @@ class WriteGate:
     def _leave_line(self, ticket: _Ticket) -> bool:
         """Stop waiting; False when the lock came meanwhile."""
         with self._mutex:
-            if ticket.granted.is_set():
+            if ticket.given:
                 return False
             self._waiting.remove(ticket)
             return True
@@ -112,10 +114,12 @@ def _refuse_deadlock(holder: Owner, owner: Owner) -> None:
 
 
 class _Ticket:
-    """One writer's place in the queue."""
+    """One writer's place in the queue; a plain lock, which a connection that is collected meanwhile can release."""
 
-    __slots__ = ("granted", "owner")
+    __slots__ = ("given", "owner", "wake")
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
-        self.granted = threading.Event()
+        self.given = False
+        self.wake = threading.Lock()
+        self.wake.acquire()

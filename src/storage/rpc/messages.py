@@ -117,7 +117,9 @@ def record_message(model: type[SQLModel]) -> type[BaseModel]:
     fields: dict[str, Any] = {column.name: _record_field(model, column) for column in codec_of(model).columns}
     with warnings.catch_warnings():  # of a column named `json` or `copy` the model itself has warned already
         warnings.filterwarnings("ignore", message="Field name .* shadows an attribute", category=UserWarning)
-        return create_model(model.__name__, __config__=ConfigDict(protected_namespaces=()), **fields)
+        return create_model(
+            model.__name__, __config__=ConfigDict(protected_namespaces=()), __module__=model.__module__, **fields
+        )
 
 
 def _record_field(model: type[SQLModel], column: RecordColumn) -> tuple[Any, Any]:

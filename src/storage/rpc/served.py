@@ -13,7 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.accessor import ModelAccessor
-from storage.database import get_engine
+from storage.database import current_database
+from storage.scope import translated
 
 _lock = threading.Lock()
 _by_table: dict[str, ModelAccessor[Any]] = {}
@@ -27,11 +28,13 @@ def note_served(accessors: Iterable[ModelAccessor[Any]]) -> None:
 
 def served_accessors() -> tuple[ModelAccessor[Any], ...]:
     """The accessors that are served and whose tables are in the database, in the order of noting."""
-    inspector = sa.inspect(get_engine())
+    database = current_database()
     with _lock:
         noted = list(_by_table.values())
-    return tuple(
-        accessor
-        for accessor in noted
-        if inspector.has_table(accessor.codec.table.name, schema=accessor.codec.table.schema)
-    )
+    with translated(database.dialect):
+        inspector = sa.inspect(database.engine)
+        return tuple(
+            accessor
+            for accessor in noted
+            if inspector.has_table(accessor.codec.table.name, schema=accessor.codec.table.schema)
+        )

@@ -146,7 +146,7 @@ def test_the_message_repeats_the_violations() -> None:
 
 
 def test_many_violations_do_not_flood_the_caller() -> None:
-    with pytest.raises(ConnectError, match="and 980 more") as caught:
+    with pytest.raises(ConnectError, match="and perhaps more") as caught:
         WIRE.from_json({"items": [1] * 1000})
     assert len(caught.value.message) < 2000
     (violation,) = WIRE.refusals({"x" * 100_000: 1})

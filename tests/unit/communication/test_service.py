@@ -19,7 +19,7 @@ from communication.context import CURRENT_CALL, current_call
 from communication.contract.contract import Contract
 from communication.entries import ActionEntry, StreamEntry
 from communication.errors import FieldViolation, RpcError
-from communication.service import OpenStreams, Service
+from communication.service import CONTRACT_CHANGED, OpenStreams, Service, contract_digest
 from communication.streams import Channel
 from tests.serving import eventually
 
@@ -269,6 +269,67 @@ async def test_an_unknown_rpc_over_grpc_web_is_unimplemented() -> None:
         response = await client.post(f"{SERVICE}/no", content=b"\0\0\0\0\0", headers=headers)
     assert (response.status_code, response.headers["grpc-status"]) == (200, "12")
     assert response.headers["content-type"] == "application/grpc-web+proto"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize(("rpc", "advised"), [("act", "application/json"), ("ticks", "application/connect+json")])
+async def test_a_method_other_than_post_is_told_how_to_call(method: str, rpc: str, advised: str) -> None:
+    async with client_of(service_of(ActionEntry("act", lambda: None), StreamEntry("ticks", Channel(), int))) as client:
+        response = await client.request(method, f"{SERVICE}/{rpc}")
+    message = f"call RPCs by POST with Content-Type: {advised}"
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert response.json() == {"code": "unimplemented", "message": message}
+
+
+@pytest.mark.parametrize(
+    ("rpc", "content_type", "advised"),
+    [
+        ("act", None, "application/json"),
+        ("act", "text/plain", "application/json"),
+        ("act", "application/connect+json", "application/json"),
+        ("ticks", "application/json", "application/connect+json"),
+    ],
+)
+async def test_another_content_type_is_told_how_to_call(rpc: str, content_type: str | None, advised: str) -> None:
+    headers = {} if content_type is None else {"content-type": content_type}
+    async with client_of(service_of(ActionEntry("act", lambda: None), StreamEntry("ticks", Channel(), int))) as client:
+        response = await client.post(f"{SERVICE}/{rpc}", content=b"{}", headers=headers)
+    message = f"call RPCs by POST with Content-Type: {advised}"
+    assert (response.status_code, response.headers["accept-post"].split(", ")[0]) == (415, advised)
+    assert response.json() == {"code": "invalid_argument", "message": message}
+
+
+async def test_content_types_may_have_parameters_and_capitals() -> None:
+    async with client_of(service_of(ActionEntry("act", lambda: 7, None, int))) as client:
+        for content_type in ("application/json; charset=utf-8", "Application/JSON"):
+            response = await client.post(f"{SERVICE}/act", content=b"{}", headers={"content-type": content_type})
+            assert response.json() == {"result": 7}
+
+
+async def test_a_call_by_another_contract_is_refused_before_it_is_executed() -> None:
+    called = threading.Event()
+    channel: Channel[int] = Channel()
+    service = service_of(ActionEntry("act", called.set), StreamEntry("ticks", channel, int))
+    error = {"code": "failed_precondition", "message": CONTRACT_CHANGED}
+    other = {"vention-contract": "0" * 16}
+    async with client_of(service) as client, asyncio.timeout(5):
+        unary = await client.post(f"{SERVICE}/act", json={}, headers=other)
+        headers = {**other, "content-type": "application/connect+json"}
+        stream = await client.post(f"{SERVICE}/ticks", content=b"\0\0\0\0\2{}", headers=headers)
+        headers = {**other, "content-type": "application/grpc-web+proto"}
+        grpc_web = await client.post(f"{SERVICE}/act", content=b"\0\0\0\0\0", headers=headers)
+    assert (unary.status_code, unary.json()) == (400, error)
+    assert envelopes(stream.content) == [(2, {"error": error})]
+    assert (grpc_web.headers["grpc-status"], grpc_web.headers["grpc-message"]) == ("9", CONTRACT_CHANGED)
+    assert not called.is_set()
+
+
+async def test_a_call_by_this_contract_or_by_none_named_is_served() -> None:
+    service = service_of(ActionEntry("act", lambda: 7, None, int))
+    async with client_of(service) as client:
+        digest = contract_digest((await client.get("/rpc/app.binpb")).content)
+        for headers in ({"vention-contract": digest}, {}):
+            assert (await client.post(f"{SERVICE}/act", json={}, headers=headers)).json() == {"result": 7}
 
 
 async def test_other_paths_are_none_of_the_services() -> None:
