@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, select
 
@@ -337,6 +338,61 @@ def test_who_joins_the_write_of_a_callback_is_told_too(line: Line, pool: ThreadP
     line.insert("order")
     assert joined[0].result(PATIENCE).id is not None
     assert line.names() == {"order", "receipt", "meanwhile"}
+
+
+def test_who_shares_a_commit_is_told_even_when_a_callback_ends_its_thread(line: Line, pool: ThreadPoolExecutor) -> None:
+    joined: list[Future[Tally]] = []
+
+    def leave() -> None:
+        raise SystemExit
+
+    def receipt() -> None:
+        joined.append(pool.submit(line.insert, "meanwhile"))
+        queued(1)
+        line.insert("receipt")
+
+    @line.tallies.after_insert()
+    def follow_up(_session: Any, instance: Tally) -> None:
+        if instance.name == "order":
+            database.after_commit(receipt)
+        if instance.name == "receipt":
+            database.after_commit(leave)
+
+    with pytest.raises(SystemExit):
+        line.insert("order")
+    assert joined[0].result(PATIENCE).id is not None
+    assert line.names() == {"order", "receipt", "meanwhile"}
+
+
+def test_nothing_is_written_after_the_database_itself_ended_the_transaction(line: Line) -> None:
+    line.insert("taken")
+    table = Tally.__tablename__
+
+    @line.tallies.before_insert()
+    def swallow(session: Any, _instance: Tally) -> None:
+        with contextlib.suppress(IntegrityError):
+            session.connection().exec_driver_sql(f"INSERT OR ROLLBACK INTO {table} (name) VALUES ('taken')")  # noqa: S608
+
+    with pytest.raises(DatabaseUnavailable, match="rolled back"):
+        line.insert("lost")
+    assert line.names() == {"taken"}
+    assert line.audited() == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_opens_the_database_anew(line: Line, tmp_path: Path) -> None:
+    line.insert("parent")
+    child = os.fork()
+    if not child:
+        status = 1
+        with contextlib.suppress(BaseException):
+            line.insert("child")
+            asyncio.run(write_async(lambda scope: line.tallies.writes.insert(scope, [Tally(name="task")], "child")))
+            status = 0
+        os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    line.insert("later")
+    assert line.names() == {"parent", "child", "task", "later"}
 
 
 def test_an_interrupted_wait_stops_nobody_else(line: Line, pool: ThreadPoolExecutor) -> None:

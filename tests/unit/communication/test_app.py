@@ -238,6 +238,13 @@ async def test_other_origins_are_the_apps_choice() -> None:
     assert (await preflight(pattern, "https://a.example.com")).status_code == 200
 
 
+@pytest.mark.parametrize("origin", ["https://hmi.example.co", "https://hmi", "https://hmi.example.com.evil.example"])
+async def test_one_origin_given_as_text_allows_no_part_of_it(origin: str) -> None:
+    app = make(PINGS, cors_origins="https://hmi.example.com")
+    assert (await preflight(app, "https://hmi.example.com")).status_code == 200
+    assert (await preflight(app, origin)).status_code == 400
+
+
 async def test_an_app_with_cors_of_its_own_has_only_that() -> None:
     app = make(PINGS)
     app.add_middleware(
@@ -331,7 +338,7 @@ def test_emitting_the_same_again_touches_nothing(tmp_path: Path) -> None:
     assert {path.name: path.stat().st_ino for path in tmp_path.iterdir()} == before
 
 
-def test_numbers_are_kept_by_the_lock_even_without_emitting(tmp_path: Path) -> None:
+def test_numbers_are_kept_by_the_lock_even_without_emitting(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def old(first: int) -> int:
         return first
 
@@ -342,6 +349,7 @@ def test_numbers_are_kept_by_the_lock_even_without_emitting(tmp_path: Path) -> N
     make(RpcBundle([ActionEntry("act", old, int, int)]), emit_proto=True, proto_path=proto)
     app = make(RpcBundle([ActionEntry("act", new, int, int)]), proto_path=proto)
     assert app.contract.messages["ActRequest"].fields[0].number == 2
+    assert "emit_proto=True adds it" in caplog.text
 
 
 def test_publications_of_all_streams_wait_for_the_deferrals_of_the_bundles() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
 from datetime import datetime
@@ -139,6 +140,26 @@ def test_a_function_defined_again_replaces_itself(registry: Registry) -> None:
     define(1)
     second = define(2)
     assert [entry.func for entry in registry.bundle().actions] == [second]
+
+
+def test_a_loop_may_declare_one_function_under_several_names(registry: Registry) -> None:
+    for axis in (1, 2):
+
+        @registry.action(f"HomeAxis{axis}")
+        def home() -> None: ...
+
+        @registry.stream(f"WatchAxis{axis}", payload=int)
+        def watch() -> int:
+            return 0
+
+    bundle = registry.bundle()
+    assert [entry.name for entry in bundle.actions] == ["HomeAxis1", "HomeAxis2"]
+    assert [entry.name for entry in bundle.streams] == ["WatchAxis1", "WatchAxis2"]
+
+
+def test_what_is_no_function_is_refused(registry: Registry) -> None:
+    with pytest.raises(ContractError, match="decorate a plain def"):
+        registry.action("Sort")(functools.partial(sorted, []))
 
 
 @pytest.mark.usefixtures("fresh_declarations")
