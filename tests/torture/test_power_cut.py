@@ -33,7 +33,7 @@ class Machine:
     """A machine whose disk keeps only what was synced."""
 
     def __init__(self, folder: Path, cache_library: Path, chance: random.Random) -> None:
-        self.folder, self.library, self.chance = folder, cache_library, chance
+        self.folder, self.shim, self.chance = folder, cache_library, chance
         self.cache, self.disk = folder / "cache", folder / "disk"
         self.cache.mkdir()
         self.disk.mkdir()
@@ -42,7 +42,7 @@ class Machine:
 
     def run(self, name: str, jobs: int, *options: str) -> None:
         """Work until so many jobs are acknowledged, and go dead."""
-        environment = {"LD_PRELOAD": str(self.library), "VOLATILE_CACHE_DISK": str(self.disk)}
+        environment = {"LD_PRELOAD": str(self.shim), "VOLATILE_CACHE_DISK": str(self.disk)}
         url = f"sqlite:///{self.cache / FILE}"
         with Program(self.ledger, "tests.torture.worker", url, name, *options, environment=environment) as program:
             program.listen_for("done", jobs)
