@@ -14,14 +14,13 @@ from typing import Any, Self, cast
 from connectrpc.client import ConnectClient as ConnectTransport
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
-from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from pyqwest import Client, HTTPTransport, ReadError, RemoteProtocolError, WriteError
 
 from communication.codec import ClientCodec
 from communication.contract.contract import Contract, Outgoing, Rpc
 from communication.errors import CommunicationError, ContractError, RpcError, from_connect_error
 from communication.naming import canonical_rpc_name
-from communication.service import CONTRACT_CHANGED, CONTRACT_HEADER, RPC_PREFIX, contract_digest
+from communication.service import CONTRACT_CHANGED, CONTRACT_HEADER, RPC_PREFIX, contract_digest, method_info
 
 _UNREACHABLE = (ConnectionError, OSError, ReadError, RemoteProtocolError, WriteError)
 _FORBIDDEN = {401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
@@ -278,18 +277,7 @@ def _arguments(remote: _Remote, rpc: Rpc, request: object, options: _Options) ->
     """What the transport is called with."""
     return {
         "request": Outgoing(type=rpc.request, value={} if request is None else request),
-        "method": _method(remote.contract, rpc),
+        "method": method_info(remote.contract, rpc),
         "headers": {**options.headers, CONTRACT_HEADER: remote.digest},
         "timeout_ms": options.milliseconds(),
     }
-
-
-def _method(contract: Contract, rpc: Rpc) -> MethodInfo[Any, Any]:
-    return MethodInfo(
-        name=rpc.name,
-        service_name=contract.service,
-        input=cast("type[Any]", rpc.request),
-        output=cast("type[Any]", rpc.response),
-        idempotency_level=IdempotencyLevel.UNKNOWN,
-        stream_type=StreamType.SERVER_STREAM if rpc.streaming else StreamType.UNARY,
-    )

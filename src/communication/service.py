@@ -239,7 +239,13 @@ def _as_utf8(header: bytes) -> bytes:
     return header
 
 
-def _method(contract: Contract, rpc: Rpc) -> MethodInfo[Any, Any]:
+def method_info(contract: Contract, rpc: Rpc) -> MethodInfo[Any, Any]:
+    """Return what the Connect library, on either side, wants to know of an RPC.
+
+    Args:
+        contract: The contract that has it.
+        rpc: The RPC.
+    """
     return MethodInfo(
         name=rpc.name,
         service_name=contract.service,
@@ -263,7 +269,7 @@ def _action_endpoint(contract: Contract, rpc: Rpc, entry: ActionEntry) -> Endpoi
         finally:
             CURRENT_CALL.reset(token)
 
-    return Endpoint.unary(_method(contract, rpc), serve)
+    return Endpoint.unary(method_info(contract, rpc), serve)
 
 
 def _stream_endpoint(contract: Contract, rpc: Rpc, entry: StreamEntry, open_streams: OpenStreams) -> Endpoint[Any, Any]:
@@ -277,7 +283,7 @@ def _stream_endpoint(contract: Contract, rpc: Rpc, entry: StreamEntry, open_stre
         except Exception as error:
             raise _on_the_wire(error, procedure) from error
 
-    return Endpoint.server_stream(_method(contract, rpc), serve)
+    return Endpoint.server_stream(method_info(contract, rpc), serve)
 
 
 def _awaitable(func: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
