@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Generic
@@ -50,11 +50,32 @@ class AuditedTable(Generic[ModelType]):
         """
         if self._run(HookEvent.BEFORE_INSERT, scope, instances) or values is None:
             values = [self._codec.validate(instance) for instance in instances]
-        self._reserve_ids(scope)
-        written = self._table.insert(scope, values)
-        self._audit(scope, actor, Operation.CREATE, [(None, record) for record in written])
-        self._stamp(instances, written)
+        self._stamp(instances, self._insert(scope, values, actor))
         self._run(HookEvent.AFTER_INSERT, scope, instances)
+
+    def creation(self, given: Values, actor: str) -> Callable[[Scope], ModelType]:
+        """Prepare the insert of a record by its attributes, which is to be done in a scope; it returns the record.
+
+        Where nobody could tell, no instance is made before the write: that is a third of its cost.
+
+        Args:
+            given: Values by attribute, the model's defaults for those that are missing.
+            actor: Who does it.
+
+        Raises:
+            RecordInvalid: With every problem that was found.
+        """
+        if self._codec.constructs or self._hooks.any(HookEvent.BEFORE_INSERT, HookEvent.AFTER_INSERT):
+            instance = self._codec.model(**given)
+            values = [self._codec.validate(instance)]
+
+            def insert(scope: Scope) -> ModelType:
+                self.insert(scope, [instance], actor, values)
+                return instance
+
+            return insert
+        validated = self._codec.validate_new(given)
+        return lambda scope: self._codec.build(self._insert(scope, [validated], actor)[0])
 
     def save(self, scope: Scope, instance: ModelType, key: Any, actor: str) -> None:
         """Insert an instance whose key is new or None, else write what its holder changed.
@@ -149,6 +170,12 @@ class AuditedTable(Generic[ModelType]):
         yield
         if len(scope.written) > written:
             self._table.check_limit(scope, limit)
+
+    def _insert(self, scope: Scope, records: Sequence[Values], actor: str) -> Sequence[Values]:
+        self._reserve_ids(scope)
+        written = self._table.insert(scope, records)
+        self._audit(scope, actor, Operation.CREATE, [(None, record) for record in written])
+        return written
 
     def _change(self, scope: Scope, instance: ModelType, row: Values, actor: str, operation: Operation) -> bool:
         """Write what an instance changes in its row; whether there was anything."""

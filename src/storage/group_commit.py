@@ -43,6 +43,7 @@ class _Job(Generic[R]):
     __slots__ = (
         "context",
         "deadline",
+        "ended",
         "error",
         "future",
         "loop",
@@ -59,7 +60,7 @@ class _Job(Generic[R]):
         self.work = work
         self.owner: Owner = current_owner()
         self.deadline = time.monotonic() + timeout
-        self.started = self.promoted = False
+        self.started = self.promoted = self.ended = False
         self.result: R | None = None
         self.error: BaseException | None = None
         self.outcomes = Outcomes()
@@ -71,6 +72,12 @@ class _Job(Generic[R]):
     def in_context(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function in the caller's context, which on the caller's own thread is the current one."""
         return function(*args) if self.context is None else self.context.run(function, *args)
+
+    def end(self) -> None:
+        """Let the task that waits go on; to be called on its event loop."""
+        self.ended = True
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
 
     def outcome(self) -> R:
         """What the work returned, or raise what it raised."""
@@ -146,12 +153,14 @@ class GroupCommit:
         if self._lead_or_queue(job):
             job.context = copy_context()
             self._executor.submit(self._lead, job)
-        timer = job.loop.call_later(max(0.0, job.deadline - time.monotonic()), self._expire, job, job.future)
+        timer = job.loop.call_later(max(0.0, job.deadline - time.monotonic()), self._expire, job)
         try:
-            await asyncio.shield(job.future)
+            await job.future
         except asyncio.CancelledError:
             if not self._withdraw(job):
-                await asyncio.wait([job.future])
+                if not job.ended:
+                    job.future = job.loop.create_future()  # the other one was cancelled with the caller
+                    await asyncio.wait([job.future])
                 if job.error is None:
                     logger.warning("a caller gave up on a write that was committed all the same")
                 job.outcomes.undo()  # of what failed; of what was committed nothing waits any more
@@ -195,11 +204,11 @@ class GroupCommit:
                 raise self._busy()
             job.wake.wait()
 
-    def _expire(self, job: _Job[Any], future: asyncio.Future[None]) -> None:
+    def _expire(self, job: _Job[Any]) -> None:
         """End the wait of a task, unless its work has been started: then it is told what came of it."""
         if self._withdraw(job):
             job.error = self._busy()
-            future.set_result(None)
+            job.end()
 
     def _withdraw(self, job: _Job[Any]) -> bool:
         """Leave the line; False when the work has been started."""
@@ -360,18 +369,17 @@ def _fail(batch: Iterable[_Job[Any]], error: BaseException) -> None:
 
 def _deliver(batch: Iterable[_Job[Any]]) -> None:
     """Wake those who wait: threads one by one, the tasks of an event loop all at once."""
-    futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    tasks: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
     for job in batch:
         if job.wake is not None:
             job.wake.set()
-        elif job.loop is not None and job.future is not None:
-            futures.setdefault(job.loop, []).append(job.future)
-    for loop, waiting in futures.items():
+        elif job.loop is not None:
+            tasks.setdefault(job.loop, []).append(job)
+    for loop, jobs in tasks.items():
         with suppress(RuntimeError):  # the loop is closed, nobody waits
-            loop.call_soon_threadsafe(_resolve, waiting)
+            loop.call_soon_threadsafe(_end_all, jobs)
 
 
-def _resolve(futures: Iterable[asyncio.Future[None]]) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_result(None)
+def _end_all(jobs: Iterable[_Job[Any]]) -> None:
+    for job in jobs:
+        job.end()

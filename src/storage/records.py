@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 from sqlalchemy.orm import Mapper, attributes, make_transient, make_transient_to_detached
+from sqlmodel import SQLModel
 
 from storage.collector import collector_at_rest
 from storage.columns import ColumnKind, RecordColumn, columns_of, key_of
@@ -85,11 +86,19 @@ class RecordCodec(Generic[ModelType]):
             for event in ("load", "refresh"):
                 sa.event.listen(model, event, self._remember)
         self._key_adapter: TypeAdapter[Any] = TypeAdapter(self.key.annotation)
+        fields = model.model_fields
+        self._optional = [(name, fields[name]) for name in self.names if not fields[name].is_required()]
 
     @property
     def numbers_keys(self) -> bool:
         """Whether the database gives a record its key when it brings none."""
         return self._numbers(self.key)
+
+    @property
+    def constructs(self) -> bool:
+        """Whether making an instance of the model does more than to take values, so that it cannot be left out."""
+        plain = self._mapper.class_manager.original_init is SQLModel.__init__
+        return not plain or bool(self._mapper.validators) or self.model.__pydantic_post_init__ is not None
 
     def _numbers(self, column: RecordColumn) -> bool:
         return column.column is self.table.autoincrement_column
@@ -120,7 +129,26 @@ class RecordCodec(Generic[ModelType]):
             shown = type(instance).__name__
             raise RecordInvalid(self.model.__name__, [Problem(field="", message=f"{shown} is not one")])
         self._refuse_related(instance)
-        given = {**(defaults or {}), **self._given(instance)}
+        return self._validated({**(defaults or {}), **self._given(instance)})
+
+    def validate_new(self, given: Mapping[str, Any]) -> Values:
+        """Validate the attributes of a record that is to be inserted, the model's defaults for those that are missing.
+
+        Args:
+            given: Values by attribute.
+
+        Returns:
+            Every attribute, as it is to be kept.
+
+        Raises:
+            RecordInvalid: With every problem that was found.
+        """
+        missing = {
+            name: field.get_default(call_default_factory=True) for name, field in self._optional if name not in given
+        }
+        return self._validated({**missing, **given})
+
+    def _validated(self, given: Mapping[str, Any]) -> Values:
         holder = self.model.__new__(self.model)
         try:
             self.model.__pydantic_validator__.validate_python(given, self_instance=holder, by_name=True)

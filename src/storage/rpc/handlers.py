@@ -128,15 +128,15 @@ class CreateRecord(_Handler[ModelType]):
     async def __call__(self, request: CreateRequest[Any]) -> Response:
         """Answer the RPC."""
         actor, writes = actor_of(request.actor), self.accessor.writes
-        record = self.accessor.model(**self._values(request.record))
+        given = self._values(request.record)
 
-        def work(scope: Scope) -> None:
+        def work(scope: Scope) -> ModelType:
             with writes.limited(scope, self.limit):
-                writes.insert(scope, [record], actor, values)
+                return create(scope)
 
         with told_to_caller(self._path_in_record):
-            values = [self.accessor.codec.validate(record)]
-            await write_async(work)
+            create = writes.creation(given, actor)
+            record = await write_async(work)
         return self._response(record, None)
 
 

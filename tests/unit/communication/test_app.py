@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
 import signal
@@ -169,6 +170,13 @@ async def test_the_apps_own_lifespan_runs_and_keeps_its_state() -> None:
     async with started(app):
         assert (await post(app)).json() == {"result": "pong"}
     assert events == ["up", "down"]
+
+
+async def test_the_garbage_collector_leaves_alone_what_was_there_before_the_app_was_served() -> None:
+    before = gc.get_freeze_count()
+    async with started(make(PINGS)):
+        assert gc.get_freeze_count() > before + 10_000
+    assert gc.get_freeze_count() <= before
 
 
 async def test_middleware_of_the_app_sees_the_rpcs() -> None:
