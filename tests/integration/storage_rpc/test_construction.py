@@ -12,7 +12,6 @@ from sqlmodel import Field, SQLModel
 from storage.accessor import ModelAccessor
 from tests.integration.storage_rpc.cell import app_of, open_database, served
 
-
 looked_at: list[str] = []
 
 
@@ -63,7 +62,8 @@ class Pallet(Base, table=True):
 async def test_create_does_what_the_model_does(database_path: Any, hooked: bool) -> None:
     looked_at.clear()
     open_database(f"sqlite:///{database_path}", Base)
-    accessors = [ModelAccessor(Label, "labels"), ModelAccessor(Shelf, "shelves"), ModelAccessor(Pallet, "pallets")]
+    models: dict[str, type[Any]] = {"labels": Label, "shelves": Shelf, "pallets": Pallet}
+    accessors: list[ModelAccessor[Any]] = [ModelAccessor(model, name) for name, model in models.items()]
     seen: list[Any] = []
     if hooked:
         for accessor in accessors:
