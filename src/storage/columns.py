@@ -38,6 +38,9 @@ class ColumnKind(Enum):
     JSON = "json"
 
 
+INTEGERS = frozenset({ColumnKind.SMALLINT, ColumnKind.INTEGER, ColumnKind.BIGINT})
+"""The kinds that keep whole numbers."""
+
 # For each Python type, the column types that can keep it; the first match counts, so subclasses come before their base.
 _KINDS: tuple[tuple[type, type[sa.types.TypeEngine[Any]], ColumnKind], ...] = (
     (Enum, sa.Enum, ColumnKind.ENUM),

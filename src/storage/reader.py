@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, PoolProxiedConnection
@@ -38,7 +38,7 @@ class _Kept(threading.local):
 _kept = _Kept()
 
 
-def read(statement: Statement, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def read(statement: Statement, parameters: Mapping[str, Any]) -> list[Sequence[Any]]:
     """Run a statement that reads: in the open scope, pending changes included, else outside any transaction.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, cast
@@ -17,7 +17,7 @@ from typing import Any, Generic, cast
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
-from sqlalchemy.orm import Mapper, attributes, make_transient, make_transient_to_detached
+from sqlalchemy.orm import InstanceState, Mapper, attributes, make_transient, make_transient_to_detached
 from sqlmodel import SQLModel
 
 from storage.collector import collector_at_rest
@@ -26,9 +26,8 @@ from storage.errors import Problem, RecordInvalid, UnsupportedModel
 from storage.hooks import ModelType
 from storage.values import Refused, bind_for, check_for, load_for, snapshot_for
 
-Row = tuple[Any, ...]
+Row = Sequence[Any]
 Values = dict[str, Any]
-_set_slot = object.__setattr__
 _MANY = 1000  # so many new objects that the garbage collector would notice
 _TEXTS = "vention_storage_texts"  # where an instance keeps its JSON columns as they were read
 
@@ -85,6 +84,7 @@ class RecordCodec(Generic[ModelType]):
         if self._json:
             for event in ("load", "refresh"):
                 sa.event.listen(model, event, self._remember)
+        self._make = self._maker()
         self._key_adapter: TypeAdapter[Any] = TypeAdapter(self.key.annotation)
         fields = model.model_fields
         self._optional = [(name, fields[name]) for name in self.names if not fields[name].is_required()]
@@ -258,7 +258,10 @@ class RecordCodec(Generic[ModelType]):
     def build_all(self, rows: Sequence[Row]) -> list[ModelType]:
         """Make instances that count as stored from rows of `select`."""
         with collector_at_rest() if len(rows) >= _MANY else nullcontext():
-            return [self.build(self.values_of(row)) for row in rows]
+            if self._loads or self._json:
+                return [self.build(self.values_of(row)) for row in rows]
+            make, names = self._make, self.names
+            return [make(dict(zip(names, row, strict=True))) for row in rows]
 
     def build(self, values: Values) -> ModelType:
         """Make an instance that counts as stored, without a session and without `__init__`.
@@ -266,17 +269,33 @@ class RecordCodec(Generic[ModelType]):
         Args:
             values: Every attribute; they become the instance's own.
         """
-        instance: ModelType = object.__new__(self.model)
-        # What SQLModel's __new__ does, and pydantic's __init__; most of the time of a list is spent here.
-        _set_slot(instance, "__dict__", values)
-        _set_slot(instance, "__pydantic_fields_set__", set(self.names))
-        _set_slot(instance, "__pydantic_extra__", None)
-        _set_slot(instance, "__pydantic_private__", None)
-        self._mapper.class_manager.setup_instance(instance)
-        attributes.instance_state(instance).key = self.identity(values[self.key.name])
+        instance = self._make(values)
         if self._json:
             self._remember(instance)
         return instance
+
+    def _maker(self) -> Callable[[Values], ModelType]:
+        """Make the function that makes instances; most of the time of a list is spent in it, so it looks up nothing."""
+        model, key, (entity, _, token) = self.model, self.key.name, self._identity
+        manager, attribute = self._mapper.class_manager, self._mapper.class_manager.STATE_ATTR
+        new, set_slot = object.__new__, object.__setattr__
+        # One for all: a stored record has every field, and pydantic only ever adds names of fields.
+        fields_set = set(self.names)
+
+        def make(values: Values) -> ModelType:
+            instance: ModelType = new(model)
+            # What SQLModel's __new__ does, and pydantic's __init__.
+            set_slot(instance, "__dict__", values)
+            set_slot(instance, "__pydantic_fields_set__", fields_set)
+            set_slot(instance, "__pydantic_extra__", None)
+            set_slot(instance, "__pydantic_private__", None)
+            values[attribute] = state = InstanceState(
+                instance, manager
+            )  # what setup_instance() does, at twice the cost
+            state.key = entity, (values[key],), token
+            return instance
+
+        return make
 
     def stamp(self, instance: ModelType, values: Values) -> None:
         """Give an instance the values that were written, and make it count as stored."""

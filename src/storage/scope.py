@@ -76,7 +76,7 @@ class Scope:
         with translated(self.dialect):
             self.connection.execute(statement, parameters)
 
-    def rows(self, statement: Statement, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def rows(self, statement: Statement, parameters: Mapping[str, Any]) -> list[Sequence[Any]]:
         """Run a statement and fetch its rows, the driver's errors in our terms."""
         with translated(self.dialect):
             return statement.rows(self._prepared(statement), parameters)

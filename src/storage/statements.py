@@ -38,7 +38,7 @@ class Statement:
         self._keys = None if keys is None else list(keys)
         self._compiled: WeakKeyDictionary[sa.Engine, _Compiled] = WeakKeyDictionary()
 
-    def rows(self, connection: sa.Connection, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def rows(self, connection: sa.Connection, parameters: Mapping[str, Any]) -> list[Sequence[Any]]:
         """Run it once and fetch every row, so that no snapshot stays open."""
         return self._for(connection.engine).rows(_driver(connection), parameters)
 
@@ -52,7 +52,7 @@ class Statement:
 
     def rows_on(
         self, engine: sa.Engine, connection: DBAPIConnection, parameters: Mapping[str, Any]
-    ) -> list[tuple[Any, ...]]:
+    ) -> list[Sequence[Any]]:
         """Run it on a connection of the driver's, and fetch every row."""
         return self._for(engine).rows(connection, parameters)
 
@@ -89,7 +89,7 @@ class _Compiled:
         finally:
             cursor.close()
 
-    def rows(self, connection: DBAPIConnection, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def rows(self, connection: DBAPIConnection, parameters: Mapping[str, Any]) -> list[Sequence[Any]]:
         cursor = connection.cursor()
         try:
             cursor.execute(self.text, self._bound(parameters))
@@ -131,11 +131,11 @@ def _compile(clause: sa.Executable, keys: list[str] | None, dialect: sa.Dialect)
     )
 
 
-def _loaded(row: Sequence[Any], loads: tuple[tuple[int, Processor], ...]) -> tuple[Any, ...]:
+def _loaded(row: Sequence[Any], loads: tuple[tuple[int, Processor], ...]) -> Sequence[Any]:
     values = list(row)
     for index, load in loads:
         values[index] = load(values[index])
-    return tuple(values)
+    return values
 
 
 def _driver(connection: sa.Connection) -> DBAPIConnection:

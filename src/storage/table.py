@@ -7,6 +7,7 @@ from typing import Any, Generic
 
 import sqlalchemy as sa
 
+from storage.columns import INTEGERS
 from storage.errors import RecordLimitReached
 from storage.hooks import ModelType
 from storage.reader import read
@@ -15,8 +16,9 @@ from storage.schema.ids import reserve_ids
 from storage.scope import Scope
 from storage.statements import Statement
 
-# Parameters, which must not be called like a column.
 _MOST_STATEMENTS = 256  # of one model, for there may be one for each set of columns that somebody updates
+_SOON_COUNTED = 100  # records that are counted in no more time than it takes to look for a shortcut
+# Parameters, which must not be called like a column.
 _KEY, _AFTER, _SIZE = "vention_key", "vention_after", "vention_size"
 
 
@@ -39,6 +41,8 @@ class RecordTable(Generic[ModelType]):
         self._delete = Statement(sa.delete(self._table).where(has_key))
         some = sa.select(sa.literal(1)).select_from(self._table).where(self._active).limit(sa.bindparam(_SIZE))
         self._count = Statement(sa.select(sa.func.count()).select_from(some.subquery()))
+        highest, lowest = (sa.select(end(self._key)).scalar_subquery() for end in (sa.func.max, sa.func.min))
+        self._span = Statement(sa.select(highest - lowest + 1))
         self._maybe_empty = [column.name for column in codec.columns if column.column.server_default is not None]
         self._made: dict[Any, Statement] = {}
 
@@ -72,6 +76,10 @@ class RecordTable(Generic[ModelType]):
         Raises:
             RecordLimitReached: There are more.
         """
+        if limit > _SOON_COUNTED and self.codec.key.kind in INTEGERS:
+            span = scope.rows(self._span, {})[0][0]  # between the first and the last key there are no more records
+            if span is None or span <= limit:
+                return
         if scope.rows(self._count, {_SIZE: limit + 1})[0][0] > limit:
             message = f"{self.codec.model.__name__} already has {limit} active records, which is its limit"
             raise RecordLimitReached(message, hint="delete one first")

@@ -309,6 +309,21 @@ def test_deleted_records_do_not_count_and_a_restored_one_does(recipes: ModelAcce
     assert recipes.get(1) is None
 
 
+def test_a_large_limit_is_exact_as_well_whatever_the_keys_are(recipes: ModelAccessor[Recipe]) -> None:
+    recipes.insert_many([Recipe(id=key, name=f"{key}") for key in (*range(1, 150), 1000)])
+    with recipes.limited(151):
+        recipes.insert(Recipe(name="the last"))
+    with pytest.raises(RecordLimitReached), recipes.limited(151):
+        recipes.insert(Recipe(name="one more"))
+    recipes.delete_many([1000, 1001])
+    with recipes.limited(151):
+        recipes.insert_many([Recipe(id=key, name=f"{key}") for key in (150, 151)])
+    with pytest.raises(RecordLimitReached), recipes.limited(151):
+        recipes.insert(Recipe(id=152, name="one more"))
+
+    assert len(recipes.all()) == 151
+
+
 def test_no_limit(recipes: ModelAccessor[Recipe]) -> None:
     with recipes.limited(None):
         recipes.insert_many([Recipe(name="a"), Recipe(name="b")])
