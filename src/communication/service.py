@@ -1,4 +1,4 @@
-"""Entries as Connect RPCs: the ASGI application that decodes, calls the handler and encodes.
+"""Entries as Connect RPCs: what serves each path.
 
 This is the way of every call, so it is kept short: one look-up by path, no interceptors, one `try` around the handler.
 A service never changes; an app that gets more entries makes a new one.
@@ -8,33 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
-import logging
-import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from anyio import to_thread
 from connectrpc.code import Code
-from connectrpc.errors import ConnectError
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.request import RequestContext
 from connectrpc.server import DEFAULT_READ_MAX_BYTES, ConnectASGIApplication, Endpoint
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from communication.answers import refuse, refuse_form, unimplemented
 from communication.codec import JsonCodec, ProtoCodec
-from communication.context import CURRENT_CALL, Call
+from communication.context import Call
 from communication.contract.contract import Contract, Outgoing, Rpc
 from communication.entries import ActionEntry, StreamEntry
-from communication.errors import RpcError, to_connect_error
+from communication.errors import RpcError
+from communication.headers import header_text
 from communication.streams import Channel, Subscription
-
-logger = logging.getLogger("communication")
+from communication.unary import UnaryRpc, answer_plain, is_plain, on_the_wire
 
 RPC_PREFIX = "/rpc"
 """Where the RPCs are served besides the root. Everything below it belongs to them."""
@@ -45,10 +41,9 @@ CONTRACT_HEADER = "vention-contract"
 CONTRACT_CHANGED = "the contract of the app has changed; read it again"
 """What a caller is told, with `failed_precondition`, who named another contract; nothing was executed."""
 
+Served = TypeVar("Served")
 _Context = RequestContext[Any, Any]
 _CONTRACT_HEADER = CONTRACT_HEADER.encode()
-# The HTTP status and the gRPC status of each code. Source: https://connectrpc.com/docs/protocol#error-codes
-_STATUSES = {Code.UNIMPLEMENTED: (501, b"12"), Code.FAILED_PRECONDITION: (400, b"9")}
 
 
 def contract_digest(descriptor_set: bytes) -> str:
@@ -62,23 +57,6 @@ def contract_digest(descriptor_set: bytes) -> str:
         'e3b0c44298fc1c14'
     """
     return hashlib.sha256(descriptor_set).hexdigest()[:16]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Shape:
-    """How requests to a kind of RPC look over Connect."""
-
-    prefix: str
-    """What comes before the codec's name in the content type."""
-
-    @property
-    def content_types(self) -> tuple[str, ...]:
-        """The content types that are understood, the one to advise first."""
-        return (f"{self.prefix}json", f"{self.prefix}proto")
-
-
-_UNARY = _Shape(prefix="application/")
-_STREAM = _Shape(prefix="application/connect+")
 
 
 class OpenStreams:
@@ -141,23 +119,23 @@ class Service:
     ) -> None:
         self.contract = contract
         self._own_prefixes = (f"{RPC_PREFIX}/", f"/{contract.service}/")
-        rpcs = {rpc.name: rpc for rpc in contract.rpcs}
-        groups: dict[tuple[int, _Shape], dict[str, Endpoint[Any, Any]]] = {}
-        for action in actions:
-            limit = action.max_request_bytes or DEFAULT_READ_MAX_BYTES
-            endpoint = _action_endpoint(contract, rpcs[action.name], action)
-            groups.setdefault((limit, _UNARY), {}).update(self._mounted(rpcs[action.name], endpoint))
-        for stream in streams:
-            endpoint = _stream_endpoint(contract, rpcs[stream.name], stream, open_streams)
-            groups.setdefault((DEFAULT_READ_MAX_BYTES, _STREAM), {}).update(self._mounted(rpcs[stream.name], endpoint))
         self._targets: dict[str, ASGIApp] = {
             f"{RPC_PREFIX}/app.proto": _file(contract.proto_text.encode(), "text/plain; charset=utf-8"),
             f"{RPC_PREFIX}/app.binpb": _file(contract.descriptor_set, "application/octet-stream"),
         }
+        rpcs = {rpc.name: rpc for rpc in contract.rpcs}
         codecs = (JsonCodec(contract), ProtoCodec(contract))
-        for (limit, shape), endpoints in groups.items():
-            application = _Application(contract, endpoints, limit, codecs, shape)
-            self._targets.update(dict.fromkeys(endpoints, cast("ASGIApp", application)))
+        unary: dict[int, dict[str, UnaryRpc]] = {}
+        for action in actions:
+            rpc = _unary_rpc(contract, rpcs[action.name], action)
+            unary.setdefault(action.max_request_bytes or DEFAULT_READ_MAX_BYTES, {}).update(self._mounted(rpc.rpc, rpc))
+        for limit, mounted in unary.items():
+            self._serve(mounted, _UnaryApplication(contract, mounted, codecs, limit))
+        endpoints: dict[str, Endpoint[Any, Any]] = {}
+        for stream in streams:
+            endpoint = _stream_endpoint(contract, rpcs[stream.name], stream, open_streams)
+            endpoints.update(self._mounted(rpcs[stream.name], endpoint))
+        self._serve(endpoints, _Application(contract, endpoints, codecs, DEFAULT_READ_MAX_BYTES))
 
     def target(self, scope: Scope) -> ASGIApp | None:
         """Find what serves a request; None when its path is none of the service's.
@@ -171,25 +149,29 @@ class Service:
             path = path.removeprefix(scope.get("root_path", ""))
             target = self._targets.get(path)
             if target is None and path.startswith(self._own_prefixes):
-                return _unimplemented
+                return unimplemented
         return target
 
-    def _mounted(self, rpc: Rpc, endpoint: Endpoint[Any, Any]) -> dict[str, Endpoint[Any, Any]]:
-        """Every path of an RPC, with its endpoint."""
+    def _mounted(self, rpc: Rpc, served: Served) -> dict[str, Served]:
+        """Every path of an RPC, with what is served there."""
         names = (rpc.name, *rpc.aliases)
-        return {f"{prefix}/{self.contract.service}/{name}": endpoint for name in names for prefix in ("", RPC_PREFIX)}
+        return {f"{prefix}/{self.contract.service}/{name}": served for name in names for prefix in ("", RPC_PREFIX)}
+
+    def _serve(self, paths: Iterable[str], application: _Application) -> None:
+        self._targets.update(dict.fromkeys(paths, cast("ASGIApp", application)))
 
 
 class _Application(ConnectASGIApplication[None]):
     """The Connect protocols over a fixed set of endpoints."""
 
+    _prefix = "application/connect+"  # of the content types, before the codec's name
+
     def __init__(
         self,
         contract: Contract,
         endpoints: Mapping[str, Endpoint[Any, Any]],
-        read_max_bytes: int,
         codecs: Iterable[JsonCodec | ProtoCodec],
-        shape: _Shape,
+        read_max_bytes: int,
     ) -> None:
         super().__init__(
             service=None,
@@ -199,30 +181,26 @@ class _Application(ConnectASGIApplication[None]):
         )
         self._path = f"/{contract.service}"
         self._digest = contract_digest(contract.descriptor_set).encode()
-        self._content_types = shape.content_types
-        self._usual_types = frozenset(name.encode() for name in shape.content_types)
+        self._usual = {f"{self._prefix}{codec.name()}".encode(): codec for codec in codecs}
+        self._content_types = [name.decode() for name in self._usual]
 
     @property
     def path(self) -> str:
         return self._path
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        content_type, digest, ascii_only = b"", self._digest, True
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                content_type = value
-            elif name == _CONTRACT_HEADER:
-                digest = value
-            if not value.isascii():
-                ascii_only = False
-        if scope["method"] != "POST" or not (content_type in self._usual_types or self._understands(content_type)):
-            await _refuse_form(self._content_types, scope, receive, send)
-        elif digest != self._digest:
-            await _refuse(Code.FAILED_PRECONDITION, CONTRACT_CHANGED, scope, receive, send)
+        headers = dict(scope["headers"])
+        content_type = headers.get(b"content-type", b"")
+        if scope["method"] != "POST" or not (content_type in self._usual or self._understands(content_type)):
+            await refuse_form(self._content_types, scope, receive, send)
+        elif headers.get(_CONTRACT_HEADER, self._digest) != self._digest:
+            await refuse(Code.FAILED_PRECONDITION, CONTRACT_CHANGED, scope, receive, send)
         else:
-            if not ascii_only:
-                scope = {**scope, "headers": [(name, _as_utf8(text)) for name, text in scope["headers"]]}
-            await super().__call__(scope, receive, send)
+            await self._answer(headers, scope, receive, send)
+
+    async def _answer(self, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
+        del headers
+        await super().__call__(cast("Any", _with_utf8_headers(scope)), cast("Any", receive), cast("Any", send))
 
     def _understands(self, content_type: bytes) -> bool:
         """Whether a content type is one of ours, with parameters or in capitals, or one of gRPC's."""
@@ -230,13 +208,35 @@ class _Application(ConnectASGIApplication[None]):
         return media_type in self._content_types or media_type.startswith("application/grpc")
 
 
-def _as_utf8(header: bytes) -> bytes:
-    """A header's value as UTF-8: browsers send names of people in Latin-1."""
-    try:
-        header.decode()
-    except UnicodeDecodeError:
-        return header.decode("latin-1").encode()
-    return header
+class _UnaryApplication(_Application):
+    """The Connect protocols over unary RPCs, plain calls of which need less."""
+
+    _prefix = "application/"
+
+    def __init__(
+        self,
+        contract: Contract,
+        rpcs: Mapping[str, UnaryRpc],
+        codecs: Iterable[JsonCodec | ProtoCodec],
+        read_max_bytes: int,
+    ) -> None:
+        endpoints = {path: _unary_endpoint(contract, rpc) for path, rpc in rpcs.items()}
+        super().__init__(contract, endpoints, codecs, read_max_bytes)
+        self._rpcs, self._limit = rpcs, read_max_bytes
+
+    async def _answer(self, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
+        rpc, codec = self._rpcs.get(scope["path"]), self._usual.get(headers[b"content-type"])
+        if rpc is not None and codec is not None and is_plain(headers, self._limit):
+            await answer_plain(rpc, codec, scope, receive, send)
+        else:
+            await super()._answer(headers, scope, receive, send)
+
+
+def _with_utf8_headers(scope: Scope) -> Scope:
+    """The request with headers that the Connect library can read."""
+    if all(value.isascii() for _, value in scope["headers"]):
+        return scope
+    return {**scope, "headers": [(name, header_text(value).encode()) for name, value in scope["headers"]]}
 
 
 def method_info(contract: Contract, rpc: Rpc) -> MethodInfo[Any, Any]:
@@ -256,20 +256,15 @@ def method_info(contract: Contract, rpc: Rpc) -> MethodInfo[Any, Any]:
     )
 
 
-def _action_endpoint(contract: Contract, rpc: Rpc, entry: ActionEntry) -> Endpoint[Any, Any]:
-    procedure = f"/{contract.service}/{rpc.name}"
-    handler = _awaitable(entry.func)
+def _unary_rpc(contract: Contract, rpc: Rpc, entry: ActionEntry) -> UnaryRpc:
+    return UnaryRpc(rpc=rpc, procedure=f"/{contract.service}/{rpc.name}", handler=_awaitable(entry.func))
 
+
+def _unary_endpoint(contract: Contract, rpc: UnaryRpc) -> Endpoint[Any, Any]:
     async def serve(request: Any, context: _Context) -> Outgoing:
-        token = CURRENT_CALL.set(_call(procedure, context))
-        try:
-            return rpc.outgoing(await handler(*rpc.arguments(request)))
-        except (Exception, SystemExit) as error:  # a handler that gives up does not end the server
-            raise _on_the_wire(error, procedure) from error
-        finally:
-            CURRENT_CALL.reset(token)
+        return await rpc.perform(request, _call(rpc.procedure, context))
 
-    return Endpoint.unary(method_info(contract, rpc), serve)
+    return Endpoint.unary(method_info(contract, rpc.rpc), serve)
 
 
 def _stream_endpoint(contract: Contract, rpc: Rpc, entry: StreamEntry, open_streams: OpenStreams) -> Endpoint[Any, Any]:
@@ -281,7 +276,7 @@ def _stream_endpoint(contract: Contract, rpc: Rpc, entry: StreamEntry, open_stre
                 async for value in subscription:
                     yield rpc.outgoing(value)
         except Exception as error:
-            raise _on_the_wire(error, procedure) from error
+            raise on_the_wire(error, procedure) from error
 
     return Endpoint.server_stream(method_info(contract, rpc), serve)
 
@@ -300,16 +295,6 @@ def _call(procedure: str, context: _Context) -> Call:
     return Call(procedure=procedure, headers=context.request_headers, deadline=deadline)
 
 
-def _on_the_wire(error: BaseException, procedure: str) -> ConnectError:
-    """What the caller is told; of an error that was not meant for callers, nothing."""
-    if isinstance(error, RpcError):
-        return to_connect_error(error)
-    if isinstance(error, ConnectError):
-        return error
-    logger.error("%s failed", procedure, exc_info=error)
-    return ConnectError(Code.INTERNAL, "internal error")
-
-
 def _file(content: bytes, media_type: str) -> ASGIApp:
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         response = Response(content, media_type=media_type, headers={"cache-control": "no-cache"})
@@ -318,60 +303,3 @@ def _file(content: bytes, media_type: str) -> ASGIApp:
         await response(scope, receive, send)
 
     return serve
-
-
-async def _refuse(code: Code, text: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request that is not handed to an RPC, in the protocol it was asked in.
-
-    Sources: https://connectrpc.com/docs/protocol#error-end-stream and
-    https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
-    """
-    await _await_body(receive)
-    http_status, grpc_status = _STATUSES[code]
-    error = {"code": code.value, "message": text}
-    content_type = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
-    if content_type.startswith("application/grpc"):
-        await _end_grpc(scope, send, content_type, [(b"grpc-status", grpc_status), (b"grpc-message", text.encode())])
-        return
-    if content_type.startswith("application/connect+"):
-        end = json.dumps({"error": error}).encode()
-        response = Response(struct.pack(">BI", 0b10, len(end)) + end, headers={"content-type": content_type})
-    else:
-        response = Response(json.dumps(error), status_code=http_status, media_type="application/json")
-    await response(scope, receive, send)
-
-
-_unimplemented = partial(_refuse, Code.UNIMPLEMENTED, "there is no such RPC; GET /rpc/app.proto lists those there are")
-
-
-async def _refuse_form(content_types: Sequence[str], scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request that is no POST, or of another content type, which no protocol is known for."""
-    await _await_body(receive)
-    if scope["method"] != "POST":
-        status, code, headers = 405, Code.UNIMPLEMENTED, {"allow": "POST"}
-    else:
-        status, code, headers = 415, Code.INVALID_ARGUMENT, {"accept-post": ", ".join(content_types)}
-    error = {"code": code.value, "message": f"call RPCs by POST with Content-Type: {content_types[0]}"}
-    response = Response(json.dumps(error), status_code=status, headers=headers, media_type="application/json")
-    await response(scope, receive, send)
-
-
-async def _await_body(receive: Receive) -> None:
-    """Wait for the request: some servers lose the connection when the answer overtakes it."""
-    message = await receive()
-    while message.get("more_body") and not message.get("body"):  # more than a part may never come
-        message = await receive()
-
-
-async def _end_grpc(scope: Scope, send: Send, content_type: str, status: list[tuple[bytes, bytes]]) -> None:
-    """Send a gRPC status and nothing else: in trailers, or in the headers for gRPC-Web."""
-    headers = [(b"content-type", content_type.encode("latin-1"))]
-    trailers = not content_type.startswith("application/grpc-web") and "http.response.trailers" in scope.get(
-        "extensions", ()
-    )
-    if not trailers:
-        headers.extend(status)
-    await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": trailers})
-    await send({"type": "http.response.body", "body": b""})
-    if trailers:
-        await send({"type": "http.response.trailers", "headers": status})

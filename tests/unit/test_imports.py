@@ -21,6 +21,7 @@ ORDER = {
     "communication": (
         "errors",
         "naming",
+        "headers",
         "context",
         "streams",
         "entries",
@@ -28,6 +29,8 @@ ORDER = {
         "contract",
         "wire",
         "codec",
+        "answers",
+        "unary",
         "service",
         "samples",
         "index_page",
