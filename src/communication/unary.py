@@ -25,6 +25,7 @@ from communication.answers import error_response
 from communication.codec import ServerCodec
 from communication.context import CURRENT_CALL, Call
 from communication.contract.contract import Outgoing, Rpc
+from communication.contract.types import MessageType
 from communication.errors import RpcError, to_connect_error
 from communication.headers import RequestHeaders
 
@@ -34,6 +35,7 @@ _SPECIAL = frozenset({b"connect-timeout-ms", b"content-encoding", b"transfer-enc
 _LONG = 0.1  # seconds from which on a call may be one whose caller gives up
 _WORTH_COMPRESSING = 1024  # bytes; less is one packet anyway
 _SLOW_TO_COMPRESS = 64 * 1024  # bytes
+_SLOW_TO_DECODE = 256 * 1024  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,7 @@ async def answer_plain(rpc: UnaryRpc, codec: ServerCodec, scope: Scope, receive:
     content: bytes | None = None
     try:
         call = Call(procedure=rpc.procedure, headers=RequestHeaders(scope["headers"]), deadline=None)
-        request = codec.decode(body, rpc.rpc.request)
+        request = await _decoded(codec, body, rpc.rpc.request)
         with _CancelledByHangUp(receive):
             content = codec.encode(await rpc.perform(request, call))
     except ConnectError as error:
@@ -136,6 +138,13 @@ async def _body(receive: Receive) -> bytes | None:
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+async def _decoded(codec: ServerCodec, body: bytes, message: MessageType) -> Any:
+    """Decode a request; others are served meanwhile where that takes long."""
+    if len(body) < _SLOW_TO_DECODE:
+        return codec.decode(body, message)
+    return await to_thread.run_sync(codec.decode, body, message)
 
 
 async def _send(content: bytes, codec: ServerCodec, scope: Scope, send: Send) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from connectrpc.code import Code
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from communication.context import current_call
 from communication.contract.contract import Contract
@@ -141,6 +142,23 @@ async def test_a_plain_call_in_protobuf_is_answered_as_the_library_answers_it() 
 async def test_a_body_that_comes_in_parts_is_put_together() -> None:
     answer = await call(service_of(double), b'{"axis"', b": ", b'"x"}')
     assert json.loads(answer.body) == {"axis": "x", "distance": 0.0}
+
+
+@pytest.mark.parametrize(("size", "apart"), [(1_000, False), (300_000, True)])
+async def test_a_large_body_is_decoded_beside_the_event_loop(size: int, apart: bool) -> None:
+    class Noted(BaseModel):
+        text: str
+
+        @field_validator("text")
+        @classmethod
+        def note(cls, text: str) -> str:
+            threads.append(threading.current_thread())
+            return text
+
+    threads: list[threading.Thread] = []
+    answer = await call(service_of(lambda noted: None, (Noted, None)), json.dumps({"text": "x" * size}).encode())
+    assert answer.status == 200
+    assert (threads[0] is not threading.current_thread()) == apart
 
 
 @pytest.mark.parametrize("size", [10, 100_000])
