@@ -17,7 +17,7 @@ from storage.schema.ids import reserve_ids
 from storage.scope import Scope
 from storage.table import RecordTable
 
-Pairs = Sequence[tuple[Values | None, Values | None]]
+_View = tuple[Values | None, Values | None]
 
 
 class AuditedTable(Generic[ModelType]):
@@ -89,7 +89,7 @@ class AuditedTable(Generic[ModelType]):
             return
         if self._codec.is_deleted(row):
             raise RecordDeleted(f"{self._codec.model.__name__} {key} is deleted", hint="restore it first")
-        self._change(scope, instance, row, actor, Operation.UPDATE)
+        self._change(scope, instance, row, actor)
 
     def update(self, scope: Scope, key: Any, changes: Mapping[str, Any], actor: str) -> ModelType | None:
         """Write some attributes of a record; returns it, None where there is no active one."""
@@ -99,7 +99,7 @@ class AuditedTable(Generic[ModelType]):
         instance = self._codec.build(self._codec.copy(row))
         for name, value in changes.items():
             setattr(instance, name, value)
-        self._change(scope, instance, row, actor, Operation.UPDATE)
+        self._change(scope, instance, row, actor)
         return instance
 
     def restore(self, scope: Scope, key: Any, actor: str) -> ModelType | None:
@@ -110,23 +110,18 @@ class AuditedTable(Generic[ModelType]):
         instance = self._codec.build(self._codec.copy(row))
         if self._codec.is_deleted(row):
             setattr(instance, DELETED_AT, None)
-            self._change(scope, instance, row, actor, Operation.RESTORE)
+            self._change(scope, instance, row, actor)
         return instance
 
     def put(self, scope: Scope, key: Any, changes: Mapping[str, Any], actor: str) -> bool:
-        """Write attributes of a record that is there, deleted or not, `deleted_at` among them; whether any changed.
-
-        The hooks are those of an update. The trail tells of a deletion or a restoration where `deleted_at` says so.
-        """
+        """Write attributes of a record that is there, deleted or not, `deleted_at` among them; whether any changed."""
         row = self._table.find_to_write(scope, key)
         if row is None:
             raise LookupError(key)
         instance = self._codec.build(self._codec.copy(row))
         for name, value in changes.items():
             setattr(instance, name, value)
-        was_deleted, is_deleted = (self._codec.is_deleted(values) for values in (row, {**row, **changes}))
-        operation = Operation.SOFT_DELETE if is_deleted else Operation.RESTORE
-        return self._change(scope, instance, row, actor, operation if was_deleted != is_deleted else Operation.UPDATE)
+        return self._change(scope, instance, row, actor)
 
     def delete(self, scope: Scope, keys: Iterable[Any], actor: str, *, for_good: bool = False) -> int:
         """Delete the active ones of some records, softly where the model has `deleted_at`; returns their number.
@@ -142,18 +137,27 @@ class AuditedTable(Generic[ModelType]):
         if not rows:
             return 0
         instances = [self._codec.build(self._codec.copy(row)) for row in rows]
-        self._run(HookEvent.BEFORE_DELETE, scope, instances)
-        if self._codec.soft_delete and not for_good:
-            now = datetime.now(UTC)
-            self._table.mark(scope, rows, {DELETED_AT: now})
-            marked = [{**row, DELETED_AT: now} for row in rows]
-            self._audit(scope, actor, Operation.SOFT_DELETE, list(zip(rows, marked, strict=True)))
-            self._stamp(instances, marked)
-        else:
-            self._table.delete(scope, rows)
-            self._audit(scope, actor, Operation.DELETE, [(row, None) for row in rows])
+        views = self._run_before(HookEvent.BEFORE_DELETE, scope, instances, [(row, row) for row in rows])
+        left = [
+            (instance, told, stored)
+            for instance, (told, stored) in zip(instances, views, strict=True)
+            if told is not None and (for_good or not self._codec.is_deleted(told))  # not by an accessor of a hook's
+        ]
+        instances = [instance for instance, _, _ in left]
+        written = self._remove(scope, [stored for _, _, stored in left], for_good=for_good)
+        self._audit(scope, actor, list(zip([told for _, told, _ in left], written, strict=True)))
+        self._stamp(instances, written)
         self._run(HookEvent.AFTER_DELETE, scope, instances)
         return len(rows)
+
+    def _remove(self, scope: Scope, rows: Sequence[Values | None], *, for_good: bool) -> list[Values | None]:
+        """Remove rows, or mark them as deleted; returns what is left of each. None is one that a hook has removed."""
+        there = [row for row in rows if row is not None]
+        if for_good or not self._codec.soft_delete:
+            self._table.delete(scope, there)
+            return [None] * len(rows)
+        marked = iter(self._table.mark(scope, there, {DELETED_AT: datetime.now(UTC)}))
+        return [None if row is None else next(marked) for row in rows]
 
     @contextmanager
     def limited(self, scope: Scope, limit: int | None) -> Iterator[None]:
@@ -174,30 +178,57 @@ class AuditedTable(Generic[ModelType]):
     def _insert(self, scope: Scope, records: Sequence[Values], actor: str) -> Sequence[Values]:
         self._reserve_ids(scope)
         written = self._table.insert(scope, records)
-        self._audit(scope, actor, Operation.CREATE, [(None, record) for record in written])
+        self._audit(scope, actor, [(None, record) for record in written])
         return written
 
-    def _change(self, scope: Scope, instance: ModelType, row: Values, actor: str, operation: Operation) -> bool:
-        """Write what an instance changes in its row; whether there was anything."""
+    def _change(self, scope: Scope, instance: ModelType, row: Values, actor: str) -> bool:
+        """Write what an instance changes in its row; whether there was anything.
+
+        What is done follows from `deleted_at`, whoever sets it: who deletes by it runs the delete hooks.
+        """
         changes = self._changes(instance, row)
-        hooked = bool(changes) and self._run(HookEvent.BEFORE_UPDATE, scope, [instance])
-        if hooked:
-            changes = self._changes(instance, row)
         if not changes:
             self._stamp([instance], [row])
             return False
-        written = self._table.update(scope, row, changes, reread=hooked)
-        self._audit(scope, actor, operation, [(row, written)])
+        told, stored = row, row
+        if self._hooks.any(HookEvent.BEFORE_UPDATE) and not self._deletes(told, stored, changes):
+            told, stored = self._prepare(HookEvent.BEFORE_UPDATE, scope, instance, (told, stored))
+            changes = self._changes(instance, stored)
+        if self._hooks.any(HookEvent.BEFORE_DELETE) and self._deletes(told, stored, changes):
+            told, stored = self._prepare(HookEvent.BEFORE_DELETE, scope, instance, (told, stored))
+        written = self._table.update(scope, stored, changes) if changes else stored
         self._stamp([instance], [written])
-        self._run(HookEvent.AFTER_UPDATE, scope, [instance])
+        if not changes and self._codec.same(told, written):
+            return False
+        self._audit(scope, actor, [(told, written)])
+        after = HookEvent.AFTER_DELETE if self._deletes(told, written, {}) else HookEvent.AFTER_UPDATE
+        self._run(after, scope, [instance])
         return True
+
+    def _prepare(
+        self, event: HookEvent, scope: Scope, instance: ModelType, view: tuple[Values, Values]
+    ) -> tuple[Values, Values]:
+        """Run the hooks of an event before a change, of which nothing is left to do when one of them deletes."""
+        [(told, stored)] = self._run_before(event, scope, [instance], [view])
+        was_deleted = self._codec.is_deleted(view[0])
+        if told is None or stored is None or (self._codec.is_deleted(told) and not was_deleted):
+            message = f"a {event.value} hook has deleted {self._codec.model.__name__} {view[0][self._key]}"
+            raise RecordDeleted(message, hint="let the hook raise to stop the write, or delete in an after hook")
+        return told, stored
+
+    def _deletes(self, told: Values, stored: Values, changes: Values) -> bool:
+        """Whether these changes, or those of a hook, make an active record a deleted one."""
+        if not self._codec.soft_delete or told[DELETED_AT] is not None:
+            return False
+        return changes.get(DELETED_AT, stored[DELETED_AT]) is not None
 
     def _changes(self, instance: ModelType, row: Values) -> Values:
         return self._codec.changes(instance, self._codec.validate(instance, defaults=row), row)
 
-    def _stamp(self, instances: Sequence[ModelType], records: Sequence[Values]) -> None:
+    def _stamp(self, instances: Sequence[ModelType], records: Sequence[Values | None]) -> None:
         for instance, values in zip(instances, records, strict=True):
-            self._codec.stamp(instance, values)
+            if values is not None:
+                self._codec.stamp(instance, values)
 
     def _run(self, event: HookEvent, scope: Scope, instances: Sequence[ModelType]) -> bool:
         """Run the hooks of an event for each instance; whether there are any."""
@@ -208,20 +239,59 @@ class AuditedTable(Generic[ModelType]):
         scope.flush()
         return True
 
-    def _audit(self, scope: Scope, actor: str, operation: Operation, pairs: Pairs) -> None:
+    def _run_before(
+        self, event: HookEvent, scope: Scope, instances: Sequence[ModelType], views: Sequence[_View]
+    ) -> Sequence[_View]:
+        """Run the hooks of an event, which may write the rows too, before these are written.
+
+        Args:
+            event: The event.
+            scope: Where to write.
+            instances: The records.
+            views: For each what the audit trail tells of it, and what its row is.
+
+        Returns:
+            The same, as it is now. What a hook writes by an accessor, the trail has told; what it writes by its
+            session, the entry that follows tells.
+        """
+        if not self._hooks.any(event):
+            return views
+        earlier, scope.written = scope.written, set()
+        try:
+            self._run(event, scope, instances)
+        finally:
+            by_accessors, scope.written = scope.written, earlier | scope.written
+        now = []
+        for told, stored in views:
+            key = (stored or told or {})[self._key]
+            found = self._table.find_to_write(scope, key)
+            now.append((found if self._codec.identity(key) in by_accessors else told, found))
+        return now
+
+    def _audit(self, scope: Scope, actor: str, views: Sequence[_View]) -> None:
         if self._component is None:
             return
         snapshot = self._codec.snapshot
         changes = [
             Change(
                 key=(before or after or {})[self._key],
-                operation=operation,
+                operation=self._operation(before, after),
                 before=before and snapshot(before),
                 after=after and snapshot(after),
             )
-            for before, after in pairs
+            for before, after in views
         ]
         write_audit(scope, self._component, actor, changes)
+
+    def _operation(self, before: Values | None, after: Values | None) -> Operation:
+        """What was done to a record that was one thing before and is another after."""
+        if before is None:
+            return Operation.CREATE
+        if after is None:
+            return Operation.DELETE
+        if self._codec.is_deleted(before) == self._codec.is_deleted(after):
+            return Operation.UPDATE
+        return Operation.RESTORE if self._codec.is_deleted(before) else Operation.SOFT_DELETE
 
     def _reserve_ids(self, scope: Scope) -> None:
         """Keep the database from giving out an id again that the audit trail knows, once for each database."""

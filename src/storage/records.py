@@ -369,6 +369,10 @@ class RecordCodec(Generic[ModelType]):
         """The attributes that were set since the instance was read."""
         return set(self.names) - attributes.instance_state(instance).unmodified
 
+    def same(self, left: Values, right: Values) -> bool:
+        """Whether two records have the same values."""
+        return not any(self._differ(name, left, right) for name in self.names)
+
     def _differ(self, name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
         if name in self._json:  # 1, 1.0 and True are equal to Python, but not to JSON
             return _json_key(left[name]) != _json_key(right[name])

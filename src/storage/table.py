@@ -96,27 +96,30 @@ class RecordTable(Generic[ModelType]):
         self._note(scope, records)
         return list(records)
 
-    def update(self, scope: Scope, values: Values, changes: Values, *, reread: bool = False) -> Values:
-        """Write some attributes of a record; returns all of its values, read again where others may have written it."""
+    def update(self, scope: Scope, values: Values, changes: Values) -> Values:
+        """Write some attributes of a record; returns all of its values."""
         key = values[self.codec.key.name]
         parameters = self.codec.parameters(changes)
         if self.codec.fills_in:  # by SQLAlchemy, which calls the functions that a column has for its updates
             scope.execute(self._update, {**parameters, _KEY: key})
         else:
             scope.run(self._updating(tuple(parameters)), {**parameters, _KEY: key})
-        return self._written(scope, {**values, **changes}, reread=reread)
+        return self._written(scope, {**values, **changes})
 
     def delete(self, scope: Scope, records: Sequence[Values]) -> None:
         """Remove records."""
         scope.run_many(self._delete, [{_KEY: values[self.codec.key.name]} for values in records])
         self._note(scope, records)
 
-    def mark(self, scope: Scope, records: Sequence[Values], changes: Values) -> None:
-        """Write the same attributes into several records."""
+    def mark(self, scope: Scope, records: Sequence[Values], changes: Values) -> list[Values]:
+        """Write the same attributes into several records; returns all of their values."""
+        if self.codec.fills_in:
+            return [self.update(scope, values, changes) for values in records]
         parameters = self.codec.parameters(changes)
         rows = [{**parameters, _KEY: values[self.codec.key.name]} for values in records]
         scope.run_many(self._updating(tuple(parameters)), rows)
         self._note(scope, records)
+        return [{**values, **changes} for values in records]
 
     def _insert_one(self, scope: Scope, values: Values) -> Values:
         name, key = self.codec.key.name, values[self.codec.key.name]
@@ -160,10 +163,10 @@ class RecordTable(Generic[ModelType]):
     def _note(self, scope: Scope, records: Iterable[Values]) -> None:
         scope.written.update(self.codec.identity(values[self.codec.key.name]) for values in records)
 
-    def _written(self, scope: Scope, values: Values, *, reread: bool = False) -> Values:
+    def _written(self, scope: Scope, values: Values) -> Values:
         self._note(scope, [values])
         key = values[self.codec.key.name]
-        return (self.find_to_write(scope, key) or values) if self.codec.fills_in or reread else values
+        return (self.find_to_write(scope, key) or values) if self.codec.fills_in else values
 
     def _parameters(self, values: Values) -> Values:
         """The parameters of an insert, without those that the database shall fill in."""

@@ -168,6 +168,56 @@ def test_save_of_a_deleted_record_is_refused(recipes: ModelAccessor[Recipe], aud
     assert [entry.operation for entry in audit()] == ["create", "soft_delete"]
 
 
+@pytest.mark.parametrize("way", ["save", "save of a new object", "update"])
+def test_who_sets_deleted_at_by_hand_deletes(recipes: ModelAccessor[Recipe], audit: Audit, way: str) -> None:
+    recipe = recipes.insert(Recipe(name="a"))
+    ran: list[str] = []
+    for event in ("before_update", "after_update", "before_delete", "after_delete"):
+        getattr(recipes, event)()(lambda session, instance, event=event: ran.append(event))
+    now = datetime.now(UTC)
+    if way == "save":
+        recipe.name, recipe.deleted_at = "b", now
+        recipes.save(recipe)
+    elif way == "update":
+        recipes.update(1, {"name": "b", "deleted_at": now})
+    else:
+        recipes.save(Recipe(id=1, name="b", deleted_at=now))
+
+    assert ran == ["before_delete", "after_delete"]
+    assert [entry.operation for entry in audit()] == ["create", "soft_delete"]
+    assert recipes.get(1) is None
+    assert got_deleted(recipes, 1) == ("b", now)
+
+
+def got_deleted(recipes: ModelAccessor[Recipe], key: int) -> tuple[str, datetime | None]:
+    stored = recipes.get(key, include_deleted=True)
+    assert stored is not None
+    return stored.name, stored.deleted_at
+
+
+def test_a_delete_hook_can_veto_a_deletion_by_hand(recipes: ModelAccessor[Recipe]) -> None:
+    recipe = recipes.insert(Recipe(name="a"))
+    recipes.before_delete()(lambda session, instance: 1 / 0)
+    recipe.deleted_at = datetime.now(UTC)
+
+    with pytest.raises(ZeroDivisionError):
+        recipes.save(recipe)
+    assert got(recipes, 1).deleted_at is None
+
+
+def test_an_update_hook_that_deletes_runs_the_delete_hooks(recipes: ModelAccessor[Recipe], audit: Audit) -> None:
+    ran: list[str] = []
+    recipes.before_update()(lambda session, instance: setattr(instance, "deleted_at", datetime.now(UTC)))
+    for event in ("after_update", "before_delete", "after_delete"):
+        getattr(recipes, event)()(lambda session, instance, event=event: ran.append(event))
+    recipe = recipes.insert(Recipe(name="a"))
+    recipe.name = "b"
+    recipes.save(recipe)
+
+    assert ran == ["before_delete", "after_delete"]
+    assert audit()[-1].operation == "soft_delete"
+
+
 def test_a_failed_save_can_be_tried_again(bins: ModelAccessor[Bin]) -> None:
     bins.insert(Bin(code="A1"))
     other = bins.insert(Bin(code="A2"))
