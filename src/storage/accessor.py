@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy.orm import object_session
+from sqlalchemy.orm import Session, object_session
 from sqlalchemy.orm.attributes import instance_state
 
 from storage.audited_table import AuditedTable
@@ -324,7 +324,7 @@ class ModelAccessor(Generic[ModelType]):
         """Take instances out of the sessions they are in, which would write them unaudited, and bring them back.
 
         What could not be written must not be written by the session either: it reads the record again, and a new one
-        stays outside.
+        stays outside. So does an instance of a record that the session has another instance of.
         """
         found = [(instance, object_session(instance)) for instance in instances if isinstance(instance, self.model)]
         taken = [(instance, session) for instance, session in found if session is not None]
@@ -334,12 +334,11 @@ class ModelAccessor(Generic[ModelType]):
             yield
         except BaseException:
             for instance, session in taken:
-                if instance_state(instance).key is not None:
-                    session.add(instance)
+                if instance_state(instance).key is not None and _bring_back(instance, session):
                     session.expire(instance)
             raise
         for instance, session in taken:
-            session.add(instance)
+            _bring_back(instance, session)
 
     def _change(self, instances: Sequence[ModelType], work: Callable[[Scope], None]) -> None:
         """Write instances, which are as they were if it is rolled back, now or later."""
@@ -354,3 +353,14 @@ class ModelAccessor(Generic[ModelType]):
             work(scope)
 
         write(undoable)
+
+
+def _bring_back(instance: Any, session: Session) -> bool:
+    """Give a session its instance back; False where it has another one of the same record, which it reads again."""
+    identity = instance_state(instance).key
+    other = None if identity is None else session.identity_map.get(identity)
+    if other is None or other is instance:
+        session.add(instance)
+        return True
+    session.expire(other)
+    return False

@@ -205,6 +205,47 @@ def test_an_expired_record_of_a_session_can_be_saved(recipes: ModelAccessor[Reci
     assert (stored.name, stored.speed) == ("b", 2.0)
 
 
+@pytest.mark.parametrize("way", ["save", "insert"])
+def test_a_session_that_has_another_object_of_the_record_keeps_that_one(
+    bins: ModelAccessor[Bin], engine: Engine, way: str
+) -> None:
+    bins.insert(Bin(code="A1"))
+    with Session(engine) as session:
+        held = session.get(Bin, 1)
+        assert held is not None
+        twin = Bin(id=1, code="A2")
+        if way == "insert":
+            bins.delete(1)
+            session.add(twin)
+            assert bins.insert(twin) is twin
+        else:
+            session.add(twin)
+            assert bins.save(twin) is twin
+        assert twin not in session
+        assert held in session
+        assert held.code == twin.code == "A2"
+
+    assert stored_codes(engine) == ["A2"]
+    twin.code = "A3"
+    bins.save(twin)
+    assert stored_codes(engine) == ["A3"]
+
+
+def test_an_error_is_not_hidden_by_another_object_of_the_record(bins: ModelAccessor[Bin], engine: Engine) -> None:
+    bins.insert_many([Bin(code="A1"), Bin(code="A2")])
+    held: list[Bin | None] = []
+    with Session(engine) as session:
+        record = session.get(Bin, 1)
+        assert record is not None
+        record.code = "A2"
+        bins.before_update()(lambda _session, _instance: held.append(session.get(Bin, 1)))
+
+        with pytest.raises(DuplicateRecord):
+            bins.save(record)
+        assert record not in session
+        assert held[0] in session
+
+
 @pytest.mark.parametrize("why", ["veto", "invalid"])
 def test_what_a_save_refused_the_session_does_not_write_either(recipes: ModelAccessor[Recipe], why: str) -> None:
     recipes.insert(Recipe(name="a"))
