@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -134,12 +134,18 @@ class Scope:
     def child(self) -> Iterator[Scope]:
         """Open a scope inside this one, undone alone if it fails; both sessions see what either wrote."""
         self.flush()
-        inner = Scope(self.dialect, connection=self.connection)
+        with translated(self.dialect):
+            inner = Scope(self.dialect, connection=self.connection)
+            part = inner.connection.begin_nested()
         try:
-            with inner.connection.begin_nested(), closing(inner), entered(inner):
+            with closing(inner), entered(inner):
                 yield inner
                 inner.finish()
+            with translated(self.dialect):
+                part.commit()
         except BaseException:
+            with suppress(DBAPIError):  # where the connection is lost, or all is rolled back; the first error tells
+                part.close()
             inner.outcomes.undo()
             raise
         self.written |= inner.written

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, create_engine, event
+from sqlmodel import Session
 
 from storage import database
 from storage.accessor import ModelAccessor
@@ -190,3 +191,41 @@ def test_a_busy_timeout_that_is_none(
 
     with pytest.raises(ConfigurationError, match="VENTION_STORAGE_BUSY_TIMEOUT"):
         get_engine()
+
+
+@pytest.mark.parametrize("step", ["savepoint", "release_savepoint"])
+def test_a_part_of_a_transaction_that_cannot_begin_or_end(file: Path, bins: ModelAccessor[Bin], step: str) -> None:
+    def fail(*_arguments: object) -> None:
+        raise DRIVER.OperationalError("disk I/O error")
+
+    new = Bin(code="A1")
+    with pytest.raises(DatabaseUnavailable, match="check the disk"), transaction():
+        event.listen(get_engine(), step, fail)
+        bins.insert(new)
+    event.remove(get_engine(), step, fail)
+
+    assert new.id is None
+    assert [found.code for found in bins.all()] == ["A0"]
+    assert bins.insert(new).id == 2
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_server_that_ends_a_transactions_connection(engine: Engine, url: str) -> None:
+    bins = ModelAccessor(Bin, "bins")
+    killer = create_engine(url, isolation_level="AUTOCOMMIT")
+
+    def end(session: Session) -> None:
+        backend = session.connection().exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        with killer.connect() as connection:
+            connection.exec_driver_sql(f"SELECT pg_terminate_backend({backend}, 10000)")
+
+    with pytest.raises(DatabaseUnavailable), transaction() as session:
+        bins.insert(Bin(code="A1"))
+        end(session)
+        bins.insert(Bin(code="A2"))
+    bins.after_insert()(lambda session, instance: end(session))
+    with pytest.raises(DatabaseUnavailable), transaction():
+        bins.insert(Bin(code="A3"))
+    killer.dispose()
+
+    assert bins.all() == []
