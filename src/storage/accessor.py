@@ -17,7 +17,7 @@ from storage.hooks import HookEvent, HookRegistry, ModelType
 from storage.records import RecordCodec, codec_of
 from storage.scope import Scope
 from storage.table import RecordTable
-from storage.writer import joined, write
+from storage.writer import write
 
 _MANY = 100  # records from which on a collector at rest pays
 HookFunction = TypeVar("HookFunction", bound=Callable[..., Any])
@@ -303,19 +303,6 @@ class ModelAccessor(Generic[ModelType]):
         checked_actor(actor)
         keys = list(dict.fromkeys(self.codec.validate_key(key) for key in ids))
         return write(lambda scope: self.writes.delete(scope, keys, actor)) if keys else 0
-
-    @contextmanager
-    def limited(self, limit: int | None) -> Iterator[None]:
-        """Bound the active records that the writes of a block may leave, exactly, whoever else writes meanwhile.
-
-        Args:
-            limit: How many there may be, None for no limit.
-
-        Raises:
-            RecordLimitReached: There would be more; what the block wrote is undone.
-        """
-        with joined() as scope, self.writes.limited(scope, limit):
-            yield
 
     # between
 

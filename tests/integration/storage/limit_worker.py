@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from storage.accessor import ModelAccessor
 from storage.database import set_database_url
 from storage.errors import RecordLimitReached
+from tests.integration.storage.limits import limited
 from tests.integration.storage.models import Recipe
 
 
@@ -20,7 +21,7 @@ def main(url: str, threads: int, limit: int) -> None:
     def insert(number: int) -> str:
         together.wait(30)
         try:
-            with recipes.limited(limit):
+            with limited(recipes, limit):
                 recipes.insert(Recipe(name=str(number)))
         except RecordLimitReached:
             return "refused"

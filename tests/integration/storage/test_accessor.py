@@ -19,6 +19,7 @@ from storage.errors import (
     RecordLimitReached,
 )
 from tests.integration.storage.conftest import Audit
+from tests.integration.storage.limits import limited
 from tests.integration.storage.models import Bin, Job, Recipe, Shelf
 
 Rows = Callable[[str], list[tuple[object, ...]]]
@@ -288,9 +289,9 @@ def test_returned_records_share_nothing(recipes: ModelAccessor[Recipe]) -> None:
 
 def test_a_limit_lets_as_many_in_as_it_says(recipes: ModelAccessor[Recipe], audit: Audit) -> None:
     for name in ("a", "b"):
-        with recipes.limited(2):
+        with limited(recipes, 2):
             recipes.insert(Recipe(name=name))
-    with pytest.raises(RecordLimitReached), recipes.limited(2):
+    with pytest.raises(RecordLimitReached), limited(recipes, 2):
         recipes.insert(Recipe(name="c"))
 
     assert [recipe.name for recipe in recipes.all()] == ["a", "b"]
@@ -300,10 +301,10 @@ def test_a_limit_lets_as_many_in_as_it_says(recipes: ModelAccessor[Recipe], audi
 def test_deleted_records_do_not_count_and_a_restored_one_does(recipes: ModelAccessor[Recipe]) -> None:
     recipes.insert_many([Recipe(name="a"), Recipe(name="b")])
     recipes.delete(1)
-    with recipes.limited(2):
+    with limited(recipes, 2):
         recipes.insert(Recipe(name="c"))
 
-    with pytest.raises(RecordLimitReached), recipes.limited(2):
+    with pytest.raises(RecordLimitReached), limited(recipes, 2):
         recipes.restore(1)
 
     assert recipes.get(1) is None
@@ -311,21 +312,21 @@ def test_deleted_records_do_not_count_and_a_restored_one_does(recipes: ModelAcce
 
 def test_a_large_limit_is_exact_as_well_whatever_the_keys_are(recipes: ModelAccessor[Recipe]) -> None:
     recipes.insert_many([Recipe(id=key, name=f"{key}") for key in (*range(1, 150), 1000)])
-    with recipes.limited(151):
+    with limited(recipes, 151):
         recipes.insert(Recipe(name="the last"))
-    with pytest.raises(RecordLimitReached), recipes.limited(151):
+    with pytest.raises(RecordLimitReached), limited(recipes, 151):
         recipes.insert(Recipe(name="one more"))
     recipes.delete_many([1000, 1001])
-    with recipes.limited(151):
+    with limited(recipes, 151):
         recipes.insert_many([Recipe(id=key, name=f"{key}") for key in (150, 151)])
-    with pytest.raises(RecordLimitReached), recipes.limited(151):
+    with pytest.raises(RecordLimitReached), limited(recipes, 151):
         recipes.insert(Recipe(id=152, name="one more"))
 
     assert len(recipes.all()) == 151
 
 
 def test_no_limit(recipes: ModelAccessor[Recipe]) -> None:
-    with recipes.limited(None):
+    with limited(recipes, None):
         recipes.insert_many([Recipe(name="a"), Recipe(name="b")])
 
     assert len(recipes.all()) == 2

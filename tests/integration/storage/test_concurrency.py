@@ -20,6 +20,7 @@ from storage.accessor import ModelAccessor
 from storage.database import get_engine, in_thread, transaction
 from storage.errors import DuplicateRecord, RecordLimitReached
 from tests.integration.storage.conftest import Audit
+from tests.integration.storage.limits import limited
 from tests.integration.storage.models import Bin, Recipe
 
 THREADS = 16
@@ -92,7 +93,7 @@ def test_batches_and_single_inserts_do_not_share_keys(bins: ModelAccessor[Bin]) 
 
 def test_a_limit_is_exact_between_threads(recipes: ModelAccessor[Recipe]) -> None:
     def insert(number: int) -> Recipe:
-        with recipes.limited(5):
+        with limited(recipes, 5):
             return recipes.insert(Recipe(name=str(number)))
 
     outcomes = at_once(insert)

@@ -22,7 +22,7 @@ from communication.client import ConnectClient
 from communication.decorators import Registry
 from communication.errors import RpcError
 from storage.accessor import ModelAccessor
-from storage.database import in_thread
+from storage.database import in_thread, transaction
 from storage.rpc import served
 from storage.vention_communication import build_storage_bundle
 from tests.integration.storage_rpc.cell import Cell, open_database, running_cell
@@ -64,7 +64,7 @@ async def test_the_how_to_of_the_page_on_a_database_that_is_written(cell: Cell) 
     stop, written = asyncio.Event(), asyncio.Event()
 
     def write() -> None:
-        with cell.people.limited(None):
+        with transaction():
             person = cell.people.insert(Person(name="Ada"))
             cell.errands.insert(Errand(title="=go", person_id=person.id))
 
