@@ -24,7 +24,7 @@ from storage.collector import collector_at_rest
 from storage.columns import ColumnKind, RecordColumn, columns_of, key_of
 from storage.errors import Problem, RecordInvalid, UnsupportedModel
 from storage.hooks import ModelType
-from storage.values import Refused, bind_for, check_for, load_for, snapshot_for
+from storage.values import Convert, Refused, bind_for, check_for, load_for, snapshot_for
 
 Row = Sequence[Any]
 Values = dict[str, Any]
@@ -111,6 +111,16 @@ class RecordCodec(Generic[ModelType]):
         return column is not None
 
     # validation
+
+    def also_check(self, name: str, check: Convert) -> None:
+        """Have the values of an attribute pass one more check than its column's own.
+
+        Args:
+            name: The attribute.
+            check: Returns the value, or raises `Refused`; it takes the place of one that was given before.
+        """
+        own = check_for(next(column for column in self.columns if column.name == name))
+        self._checks[name] = check if own is None else lambda value: check(own(value))
 
     def validate(self, instance: ModelType, *, defaults: Mapping[str, Any] | None = None) -> Values:
         """Validate an instance by its model and by its columns.

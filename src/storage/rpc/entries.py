@@ -8,6 +8,7 @@ from typing import Any
 from communication.entries import ActionEntry
 from communication.naming import component_prefix, legacy_component_prefix
 from storage.accessor import ModelAccessor
+from storage.rpc.fitting import fit_to_wire
 from storage.rpc.handlers import CreateRecord, DeleteRecord, GetRecord, ListRecords, RestoreRecord, UpdateRecord
 from storage.rpc.messages import (
     CreateRequest,
@@ -32,6 +33,7 @@ def record_entries(accessor: ModelAccessor[Any], limit: int | None) -> list[Acti
     """
     # Any, since these types are made from the model at run time.
     model: Any = accessor.model
+    fit_to_wire(accessor.codec)
     record: Any = record_message(model)
     key: Any = wire_annotation(accessor.codec.key)
     answer: Any = RecordResponse[record]
