@@ -129,6 +129,17 @@ def test_a_table_just_made_has_no_difference(engine: Engine, kind: str) -> None:
     assert compare(engine, metadata) == []
 
 
+@pytest.mark.parametrize(("declared", "accepted"), [("JSON", True), ("JSON_TEXT", True), ("TEXT", False)])
+def test_the_json_of_older_sqlite_databases_is_no_difference(tmp_path: Path, declared: str, accepted: bool) -> None:
+    engine = SQLITE.create_engine(make_url(f"sqlite:///{tmp_path}/older.db"), busy_timeout=5)
+    metadata = thing(column("json"))
+    create(engine, thing())
+    run(engine, f"ALTER TABLE thing ADD COLUMN value {declared}")
+
+    assert (compare(engine, metadata) == []) is accepted
+    engine.dispose()
+
+
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_missing_column_is_added_and_filled(engine: Engine, kind: str) -> None:
     create(engine, thing())

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import JSON, Column, Engine, Integer, MetaData, Table, inspect
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.compiler import compiles
 
 from storage.schema.migration import migration
+
+
+class JsonText(sqlite.JSON):
+    """JSON in SQLite under a type name that makes it text; to SQLite a column declared `JSON` prefers numbers.
+
+    There the text `1.0` becomes the number 1 (https://www.sqlite.org/datatype3.html, section 3.1).
+    """
+
+
+@compiles(JsonText, "sqlite")
+def _declaration(_type: JsonText, _compiler: Any, **_options: Any) -> str:
+    return "JSON_TEXT"
 
 
 def prepare(metadata: MetaData) -> None:
@@ -13,7 +28,7 @@ def prepare(metadata: MetaData) -> None:
 
     Integer keys get AUTOINCREMENT on SQLite, which never gives an id out twice, and are declared INTEGER there, since
     SQLite numbers only the rows of such a column (https://www.sqlite.org/autoinc.html). None in a JSON column becomes
-    SQL NULL instead of JSON's `null`.
+    SQL NULL instead of JSON's `null`, and SQLite keeps such a column as the text that it is.
 
     Args:
         metadata: The tables, changed in place.
@@ -33,6 +48,8 @@ def prepare(metadata: MetaData) -> None:
         for column in table.columns:
             if isinstance(column.type, JSON):
                 column.type.none_as_null = True
+                if column.type.compile(sqlite.dialect()) == "JSON":
+                    column.type = column.type.with_variant(JsonText(none_as_null=True), "sqlite")
 
 
 def create(engine: Engine, metadata: MetaData) -> None:

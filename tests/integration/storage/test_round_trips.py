@@ -82,8 +82,8 @@ def column_of(accessor: ModelAccessor[Everything], name: str) -> RecordColumn:
 def same(left: Any, right: Any, column: RecordColumn) -> bool:
     if isinstance(left, datetime) and isinstance(right, datetime):  # of two zones, which are never equal in a fold
         return left.utcoffset() == timedelta(0) and left.astimezone(UTC) == right.astimezone(UTC)
-    if column.kind is ColumnKind.JSON and isinstance(left, int | float):  # SQLite keeps a lone 1.0 as 1
-        return bool(left == right) and isinstance(left, bool) is isinstance(right, bool)
+    if column.kind is ColumnKind.JSON and isinstance(left, int | float):
+        return bool(left == right) and type(left) is type(right)
     if column.kind is not ColumnKind.JSON or not isinstance(left, dict | list):
         return bool(left == right) and isinstance(left, type(right)) | isinstance(right, int)
     adapter = TypeAdapter(column.annotation)  # 1, 1.0 and True are equal, but not the same JSON
@@ -175,6 +175,14 @@ KEPT: list[tuple[str, Any]] = [
     ("anything", "text"),
     ("anything", False),
     ("anything", 0),
+    ("anything", 1.0),
+    ("anything", -0.0),
+    ("anything", 1e16),
+    ("anything", 1e300),
+    ("anything", 2**53 - 1),
+    ("anything", "1"),
+    ("anything", " 1.0"),
+    ("anything", "Infinity"),
     ("points", []),
     ("fixture", Fixture(first_corner=Point(x=1, seen=datetime(9999, 12, 31, tzinfo=UTC)), color=Color.LIME)),
 ]

@@ -69,6 +69,16 @@ def test_preparing_twice_changes_nothing() -> None:
     assert str(CreateTable(table).compile(dialect=sqlite.dialect())) == before
 
 
+def test_a_number_that_is_all_of_a_json_value_stays_what_it_is(engine: Engine) -> None:
+    metadata, table = prepared(Column("id", Integer, primary_key=True), Column("data", JSON))
+    create(engine, metadata)
+
+    with engine.begin() as connection:
+        connection.execute(insert(table), {"data": 1.0})
+        assert connection.execute(text("SELECT data, typeof(data) FROM thing")).one() == ("1.0", "text")
+        assert repr(connection.scalar(table.select().with_only_columns(table.c.data))) == "1.0"
+
+
 def test_none_in_a_json_column_is_sql_null(engine: Engine) -> None:
     metadata, table = prepared(Column("id", Integer, primary_key=True), Column("data", JSON))
     create(engine, metadata)
