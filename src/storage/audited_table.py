@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Generic
+from weakref import ref
 
 import sqlalchemy as sa
 
@@ -35,7 +36,7 @@ class AuditedTable(Generic[ModelType]):
         self._key = table.codec.key.name
         self._hooks = hooks
         self._component = component
-        self._ids_reserved_in: sa.Engine | None = None
+        self._ids_reserved_in: ref[sa.Engine] | None = None
 
     def insert(
         self, scope: Scope, instances: Sequence[ModelType], actor: str, values: Sequence[Values] | None = None
@@ -296,8 +297,10 @@ class AuditedTable(Generic[ModelType]):
     def _reserve_ids(self, scope: Scope) -> None:
         """Keep the database from giving out an id again that the audit trail knows, once for each database."""
         engine = scope.connection.engine
-        if self._component is None or not self._codec.numbers_keys or self._ids_reserved_in is engine:
+        if self._component is None or not self._codec.numbers_keys:
+            return
+        if self._ids_reserved_in is not None and self._ids_reserved_in() is engine:
             return
         if (highest := highest_id(scope, self._component)) is not None:
             reserve_ids(scope.connection, self._codec.table, highest)
-        scope.outcomes.add(committed=lambda: setattr(self, "_ids_reserved_in", engine))
+        scope.outcomes.add(committed=lambda: setattr(self, "_ids_reserved_in", ref(engine)))

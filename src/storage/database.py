@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import anyio.to_thread
-from sqlalchemy import URL, Engine, make_url
+from sqlalchemy import URL, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel import Session
 
 from storage import scope as scopes
@@ -21,6 +22,7 @@ from storage.dialects.postgresql import POSTGRESQL
 from storage.dialects.sqlite import SQLITE
 from storage.errors import ConfigurationError, WriteWouldDeadlock
 from storage.group_commit import GroupCommit
+from storage.readers import Readers
 
 DEFAULT_URL = "sqlite:///./storage.db"
 """Where the data is unless something says otherwise."""
@@ -47,12 +49,21 @@ class Database:
     """SQLAlchemy's engine, safe to share between threads."""
     commits: GroupCommit | None
     """The writer that lets concurrent writes share a commit, None where the server does that itself."""
+    readers: Readers
+    """The connections that threads keep to read with, where the dialect reads inline."""
 
     def close(self) -> None:
-        """Close every connection that is not in use."""
+        """Close every connection, those in use when their running calls end."""
+        event.listen(self.engine, "checkin", _close_returned)
+        self.readers.close()
         if self.commits is not None:
             self.commits.close()
         self.engine.dispose()
+
+
+def _close_returned(_driver: Any, record: ConnectionPoolEntry) -> None:
+    """Close a connection that comes back to the pool of a database that is closed."""
+    record.close()
 
 
 class _Door:
@@ -288,7 +299,7 @@ def _open(url: str) -> Database:
         raise ConfigurationError(message, hint="install vention-storage[postgresql]") from error
     gate = dialect.gate_of(engine)
     commits = None if gate is None else GroupCommit(engine, dialect, gate)
-    return Database(url=parsed, dialect=dialect, engine=engine, commits=commits)
+    return Database(url=parsed, dialect=dialect, engine=engine, commits=commits, readers=Readers(engine))
 
 
 def _busy_timeout() -> float:

@@ -103,7 +103,7 @@ class GroupCommit:
         self._mutex = threading.Lock()
         self._queue: deque[_Job[Any]] = deque()
         self._leader: threading.Thread | None = None
-        self._leading = False
+        self._leading = self._closed = False
         self._running: _Job[Any] | None = None
         self._running_since = 0.0
         self._kept: Connection | None = None
@@ -170,8 +170,9 @@ class GroupCommit:
         return job.outcome()
 
     def close(self) -> None:
-        """Let go of the connection, unless somebody is writing; writing again opens another."""
+        """Let go of the connection, at once or when the running writes end; writing again opens another."""
         with self._mutex:
+            self._closed = True
             if not self._leading:
                 self._discard()
 
@@ -244,6 +245,8 @@ class GroupCommit:
         with self._mutex:
             if not self._queue:
                 self._leading = False
+                if self._closed:
+                    self._discard()
                 return
             job = self._queue.popleft()
             job.started = job.promoted = True

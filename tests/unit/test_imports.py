@@ -47,6 +47,7 @@ ORDER = {
         "outcomes",
         "scope",
         "group_commit",
+        "readers",
         "database",
         "columns",
         "values",
