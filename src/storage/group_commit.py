@@ -366,8 +366,16 @@ def _fail(batch: Iterable[_Job[Any]], error: BaseException) -> None:
     """Tell everybody whose work was undone with the batch."""
     for job in batch:
         if job.error is None:
-            job.error = error
+            job.error = _one_more(error)
             job.in_context(job.outcomes.undo)
+
+
+def _one_more(error: BaseException) -> BaseException:
+    """The same error for one more caller, who may add to it; without `__init__`, which may ask for other arguments."""
+    copied = type(error).__new__(type(error), *error.args)
+    copied.__dict__.update(error.__dict__)
+    copied.__cause__, copied.__suppress_context__ = error.__cause__, error.__suppress_context__
+    return copied.with_traceback(error.__traceback__)
 
 
 def _deliver(batch: Iterable[_Job[Any]]) -> None:

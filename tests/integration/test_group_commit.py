@@ -170,7 +170,7 @@ def test_when_the_commit_fails_everybody_is_told_and_nothing_stays(
 
     def fail(_connection: Any) -> None:
         if broken.is_set():
-            raise DatabaseUnavailable("the disk is gone")
+            raise DatabaseUnavailable("the disk is gone", hint="mend it") from OSError()
 
     event.listen(database.get_engine(), "commit", fail)
     leader = hold(line, pool)
@@ -178,9 +178,11 @@ def test_when_the_commit_fails_everybody_is_told_and_nothing_stays(
     queued(3)
     broken.set()
     line.go_on.set()
-    for future in [leader, *others]:
-        with pytest.raises(DatabaseUnavailable, match="the disk is gone"):
-            future.result(PATIENCE)
+    errors = [future.exception(PATIENCE) for future in [leader, *others]]
+    assert {(type(error), str(error)) for error in errors} == {(DatabaseUnavailable, "the disk is gone; mend it")}
+    assert [error.hint for error in errors if isinstance(error, DatabaseUnavailable)] == ["mend it"] * 4
+    assert {type(error.__cause__) for error in errors if error} == {OSError}
+    assert len({id(error) for error in errors}) == 4  # a note for one caller is none for the others
     broken.clear()
     assert line.names() == set()
     assert line.audited() == 0
