@@ -41,8 +41,7 @@ class RecordTable(Generic[ModelType]):
         self._delete = Statement(sa.delete(self._table).where(has_key))
         some = sa.select(sa.literal(1)).select_from(self._table).where(self._active).limit(sa.bindparam(_SIZE))
         self._count = Statement(sa.select(sa.func.count()).select_from(some.subquery()))
-        highest, lowest = (sa.select(end(self._key)).scalar_subquery() for end in (sa.func.max, sa.func.min))
-        self._span = Statement(sa.select(highest - lowest + 1))
+        self._span = self._span_of_keys() if codec.key.kind in INTEGERS else None
         self._maybe_empty = [column.name for column in codec.columns if column.column.server_default is not None]
         self._made: dict[Any, Statement] = {}
 
@@ -76,7 +75,7 @@ class RecordTable(Generic[ModelType]):
         Raises:
             RecordLimitReached: There are more.
         """
-        if limit > _SOON_COUNTED and self.codec.key.kind in INTEGERS:
+        if limit > _SOON_COUNTED and self._span is not None:
             span = scope.rows(self._span, {})[0][0]  # between the first and the last key there are no more records
             if span is None or span <= limit:
                 return
@@ -132,6 +131,10 @@ class RecordTable(Generic[ModelType]):
         return self._written(scope, values)
 
     # statements
+
+    def _span_of_keys(self) -> Statement:
+        highest, lowest = (sa.select(end(self._key)).scalar_subquery() for end in (sa.func.max, sa.func.min))
+        return Statement(sa.select(highest - lowest + 1))
 
     def _listing(self, include_deleted: bool, after: bool, size: bool) -> Statement:
         def make() -> sa.Select[Any]:
