@@ -20,6 +20,7 @@ from storage.table import RecordTable
 from storage.writer import write
 
 _MANY = 100  # records from which on a collector at rest pays
+_LONGEST_COMPONENT = 100  # in an index of the trail it stands next to a key
 HookFunction = TypeVar("HookFunction", bound=Callable[..., Any])
 
 
@@ -36,7 +37,7 @@ class ModelAccessor(Generic[ModelType]):
 
     Raises:
         UnsupportedModel: The model has a composite key, or a column that cannot be kept.
-        ConfigurationError: The component name is empty.
+        ConfigurationError: The component name is empty, or longer than 100 characters.
 
     Example:
         >>> from sqlmodel import Field, SQLModel
@@ -59,6 +60,9 @@ class ModelAccessor(Generic[ModelType]):
         if not component_name.strip():
             message = f"the accessor of {getattr(model, '__name__', model)} has no component name"
             raise ConfigurationError(message, hint='give it one, such as "recipes"')
+        if len(component_name) > _LONGEST_COMPONENT:
+            message = f"the component name of {getattr(model, '__name__', model)} has {len(component_name)} characters"
+            raise ConfigurationError(message, hint=f"give it one of at most {_LONGEST_COMPONENT}")
         self.model = model
         self.component = component_name
         self.enable_auditing = enable_auditing

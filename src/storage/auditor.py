@@ -85,6 +85,9 @@ class Change:
     """Its snapshot after."""
 
 
+LONGEST_ACTOR = 500
+"""The most characters of an actor's name; an index of PostgreSQL's keeps 2,704 bytes, a character has up to four."""
+
 _TABLE = cast(sa.Table, AuditLog.__table__)  # type: ignore[attr-defined]
 # Control characters, line ends, marks that turn the direction of writing, halves of surrogate pairs.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -125,9 +128,10 @@ def checked_actor(actor: Any) -> str:
     Raises:
         RecordInvalid: It is not text, or text that a database cannot keep.
     """
-    if isinstance(actor, str) and actor.strip() and not _UNFIT.search(actor):
+    if isinstance(actor, str) and actor.strip() and len(actor) <= LONGEST_ACTOR and not _UNFIT.search(actor):
         return actor
-    problem = Problem(field="actor", message="must be one line of text that names who did it")
+    message = f"must be one line of at most {LONGEST_ACTOR} characters that names who did it"
+    problem = Problem(field="actor", message=message)
     raise RecordInvalid(AuditLog.__name__, [problem])
 
 

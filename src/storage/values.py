@@ -24,6 +24,8 @@ Convert = Callable[[Any], Any]
 INT16, INT32, INT64 = 2**15, 2**31, 2**63
 JSON_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader keeps (RFC 8259, section 6)."""
+LONGEST_KEY = 500
+"""The most characters of a key; an index of PostgreSQL's keeps 2,704 bytes, a character has up to four."""
 _DEEPEST_JSON = 30  # as protobuf carries it: each level takes three of the hundred that its readers accept
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - SQLAlchemy's Interval counts from this naive time
 _EXACT = Context(prec=1000)
@@ -48,7 +50,8 @@ def check_for(column: RecordColumn) -> Convert | None:
     """The function that returns a value of the column as it is to be kept, or raises `Refused`; None where all pass."""
     match column.kind:
         case ColumnKind.TEXT:
-            return _text_check(getattr(column.storage_type, "length", None))
+            length = getattr(column.storage_type, "length", None)
+            return _text_check(min(length or LONGEST_KEY, LONGEST_KEY) if column.column.primary_key else length)
         case ColumnKind.DECIMAL:
             return _decimal_check(column.storage_type)
         case ColumnKind.JSON:

@@ -83,7 +83,7 @@ class Workshop:
     def _add_receipt(self, _session: Session, part: Part) -> None:
         if self._telling:
             tell(f"enter {part.job}")
-        self.receipts.insert(Receipt(job=part.job), actor=part.job)
+        self.receipts.insert(Receipt(job=part.job), actor=part.job[:100])
         self.pause()
         if self._telling:
             tell(f"leave {part.job}")

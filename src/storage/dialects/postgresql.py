@@ -24,6 +24,7 @@ from storage.errors import (
 _UNIQUE = "23505"
 _FOREIGN_KEY = "23503"
 _INTEGRITY = "23"
+_TOO_LONG = "54000"  # program limit exceeded, which here is that of a row in an index
 _MISSING = {"42P01", "42703"}  # undefined table, undefined column
 _BUSY = {"55P03", "40001", "40P01"}  # lock not available, serialization failure, deadlock detected
 _UNAVAILABLE = ("08", "53", "57P", "58", "25006")  # connection, resources, shutdown, system, read-only
@@ -70,6 +71,8 @@ class PostgreSQLDialect(Dialect):
     def _meaning_of(self, error: object, state: str) -> StorageError | None:
         if state.startswith(_INTEGRITY):
             return _broken_constraint(error, state)
+        if state == _TOO_LONG:
+            return ConstraintViolation("a value is too long for an index of the table")
         if state in _MISSING:
             message = "the database lacks a table or a column that the models need"
             return ConfigurationError(message, hint="call bootstrap() when all models are defined")

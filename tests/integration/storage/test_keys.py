@@ -9,9 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from storage.accessor import ModelAccessor
-from storage.errors import (
-    RecordInvalid,
-)
+from storage.errors import ConfigurationError, ConstraintViolation, RecordInvalid
 from tests.integration.storage.conftest import Audit
 from tests.integration.storage.models import Bin, Part, Sample, Ticket
 
@@ -51,6 +49,34 @@ def test_a_text_as_key(engine: Engine, audit: Audit) -> None:
             parts.insert(Part(number=bad))
     with pytest.raises(RecordInvalid, match="number"):
         parts.insert(Part(number=None))  # type: ignore[arg-type]
+
+
+def test_the_longest_names_of_all_fit_into_every_index(engine: Engine, audit: Audit) -> None:
+    signs = "".join(chr(0x10000 + number * 97) for number in range(500))  # which no index could compress
+    parts = ModelAccessor(Part, signs[:100])
+    parts.insert(Part(number=signs), actor=signs)
+
+    assert got(parts, signs).number == signs
+    (entry,) = audit()
+    assert (entry.component, entry.record_key, entry.actor) == (signs[:100], signs, signs)
+
+
+def test_longer_names_are_refused(engine: Engine) -> None:
+    parts = ModelAccessor(Part, "parts")
+    with pytest.raises(RecordInvalid, match="number must have at most 500 characters"):
+        parts.insert(Part(number="x" * 501))
+    with pytest.raises(RecordInvalid, match="actor must be one line of at most 500 characters"):
+        parts.insert(Part(number="x"), actor="x" * 501)
+    with pytest.raises(ConfigurationError, match="at most 100"):
+        ModelAccessor(Part, "x" * 101)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_text_that_is_too_long_for_an_index_says_so(bins: ModelAccessor[Bin]) -> None:
+    code = "".join(chr(0x10000 + number * 97) for number in range(5000))
+
+    with pytest.raises(ConstraintViolation, match="a value is too long for an index of the table"):
+        bins.insert(Bin(code=code))
 
 
 def test_pages_over_text_keys_miss_and_repeat_nothing(engine: Engine) -> None:

@@ -19,12 +19,12 @@ def test_the_trail_has_the_columns_of_the_page_and_the_key_as_text() -> None:
     assert AuditLog.__tablename__ == "auditlog"
 
 
-@pytest.mark.parametrize("actor", ["maria", "Zoë Müller", "操作员", "line 3 / robot #2", "X" * 500])
+@pytest.mark.parametrize("actor", ["maria", "Zoë Müller", "操作员", "line 3 / robot #2", "X" * 500, "😀" * 500])
 def test_whoever_has_a_name_is_an_actor(actor: str) -> None:
     assert checked_actor(actor) == actor
 
 
-@pytest.mark.parametrize("actor", ["", " ", "a\nb", "a\x00", "\x1b[31m", "\ud800", None, 5, b"maria"])
+@pytest.mark.parametrize("actor", ["X" * 501, "", " ", "a\nb", "a\x00", "\x1b[31m", "\ud800", None, 5, b"maria"])
 def test_who_has_none_is_not(actor: Any) -> None:
     with pytest.raises(RecordInvalid, match="actor"):
         checked_actor(actor)
