@@ -9,20 +9,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from bench.cost import Cost
 from bench.figure import Figure
 from bench.machine import describe
 from bench.plan import Plan, full, quick
 from bench.report import Report
-from bench.sections import accessor, commits, growth, rpc
+from bench.sections import accessor, commits, growth, rpc, transfer
 from bench.skipped import Skipped
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "bench" / "results.json"
-SECTIONS: Mapping[str, Callable[[Plan], Iterator[Figure | Skipped]]] = {
+SECTIONS: Mapping[str, Callable[[Plan], Iterator[Figure | Cost | Skipped]]] = {
     "accessor": accessor.measure,
     "commits": commits.measure,
     "rpc": rpc.measure,
     "growth": growth.measure,
+    "transfer": transfer.measure,
 }
 
 
@@ -47,20 +49,28 @@ def main() -> None:
 def _measure(plan: Plan, sections: list[str]) -> Report:
     started, machine = time.monotonic(), describe(plan.directory)
     figures: list[Figure] = []
+    costs: list[Cost] = []
     skipped: list[str] = []
     for section in sections:
         for found in SECTIONS[section](plan):
             if isinstance(found, Skipped):
                 skipped.append(found.reason)
+            elif isinstance(found, Cost):
+                costs.append(found)
             else:
                 figures.append(found)
-            print(f"\r{section}: {len(figures)} figures, {time.monotonic() - started:.0f} s ", end="", file=sys.stderr)
+            print(
+                f"\r{section}: {len(figures) + len(costs)} figures, {time.monotonic() - started:.0f} s ",
+                end="",
+                file=sys.stderr,
+            )
     print(file=sys.stderr)
     return Report(
         machine=machine,
         command=" ".join(["python -m bench", *sys.argv[1:]]),
         seconds=time.monotonic() - started,
         figures=figures,
+        costs=costs,
         skipped=skipped,
     )
 
