@@ -40,7 +40,7 @@ class AuditedTable(Generic[ModelType]):
 
     def insert(
         self, scope: Scope, instances: Sequence[ModelType], actor: str, values: Sequence[Values] | None = None
-    ) -> None:
+    ) -> Sequence[Values]:
         """Insert instances and make them count as stored.
 
         Args:
@@ -48,11 +48,31 @@ class AuditedTable(Generic[ModelType]):
             instances: The records.
             actor: Who does it.
             values: Their validated values, None to validate them here; a before-hook may still change them.
+
+        Returns:
+            Their values with the keys and whatever else the database filled in.
         """
         if self._run(HookEvent.BEFORE_INSERT, scope, instances) or values is None:
             values = [self._codec.validate(instance) for instance in instances]
-        self._stamp(instances, self._insert(scope, values, actor))
+        written = self._insert(scope, values, actor)
+        self._stamp(instances, written)
         self._run(HookEvent.AFTER_INSERT, scope, instances)
+        return written
+
+    def insert_values(self, scope: Scope, records: Sequence[Values], actor: str) -> Sequence[Values]:
+        """Insert validated records of which nobody has instances; those are made for the hooks only.
+
+        Args:
+            scope: Where to write.
+            records: Every attribute of each.
+            actor: Who does it.
+
+        Returns:
+            Their values with the keys and whatever else the database filled in.
+        """
+        if self._hooks.any(HookEvent.BEFORE_INSERT, HookEvent.AFTER_INSERT):
+            return self.insert(scope, [self._codec.model(**values) for values in records], actor, records)
+        return self._insert(scope, records, actor)
 
     def creation(self, given: Values, actor: str) -> Callable[[Scope], ModelType]:
         """Prepare the insert of a record by its attributes, which is to be done in a scope; it returns the record.
@@ -113,6 +133,23 @@ class AuditedTable(Generic[ModelType]):
             setattr(instance, DELETED_AT, None)
             self._change(scope, instance, row, actor)
         return instance
+
+    @property
+    def hooks_changes(self) -> bool:
+        """Whether a hook runs around a change of a record, one that deletes it among them; it may write any record."""
+        return self._hooks.any(
+            HookEvent.BEFORE_UPDATE, HookEvent.AFTER_UPDATE, HookEvent.BEFORE_DELETE, HookEvent.AFTER_DELETE
+        )
+
+    def put_values(self, scope: Scope, pairs: Sequence[tuple[Values, Values]], actor: str) -> None:
+        """Do what `put` does to several records, of a model without hooks for it.
+
+        Args:
+            scope: Where to write.
+            pairs: The values of each as they are stored, and those that differ, validated.
+            actor: Who does it.
+        """
+        self._audit(scope, actor, [(row, self._table.update(scope, row, changes)) for row, changes in pairs])
 
     def put(self, scope: Scope, key: Any, changes: Mapping[str, Any], actor: str) -> bool:
         """Write attributes of a record that is there, deleted or not, `deleted_at` among them; whether any changed."""

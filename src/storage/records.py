@@ -383,10 +383,15 @@ class RecordCodec(Generic[ModelType]):
         """Whether two records have the same values."""
         return not any(self._differ(name, left, right) for name in self.names)
 
+    def differing(self, names: Iterable[str], values: Values, row: Values) -> Values:
+        """Those of some values that a row has otherwise."""
+        return {name: values[name] for name in names if self._differ(name, values, row)}
+
     def _differ(self, name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+        one, other = left[name], right[name]
         if name in self._json:  # 1, 1.0 and True are equal to Python, but not to JSON
-            return _json_key(left[name]) != _json_key(right[name])
-        return bool(left[name] != right[name])
+            return _json_text(one) != _json_text(other) and _json_key(one) != _json_key(other)
+        return bool(one != other)
 
     def _remember(self, instance: ModelType, *_context: Any) -> None:
         """Note the JSON columns as they were read, since a change inside one goes unnoticed by the instance."""

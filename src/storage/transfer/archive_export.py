@@ -32,7 +32,7 @@ from storage.transfer.archive_manifest import (
 )
 from storage.transfer.archive_order import parents_first
 from storage.transfer.cells import cell_writer
-from storage.transfer.disk import put_in_place
+from storage.transfer.disk import disk_errors_translated, put_in_place
 from storage.transfer.workspace import workspace
 
 _FIRST_PAGE, _LARGEST_PAGE = 16, 1024
@@ -84,7 +84,7 @@ def export_archive(target: str | os.PathLike[str] | BinaryIO, accessors: Iterabl
     if not isinstance(target, str | os.PathLike):
         return _write(target, ordered)
     place = Path(target)
-    with workspace(place.parent) as room:
+    with disk_errors_translated(), workspace(place.parent) as room:
         made = room / "archive.zip"
         with made.open("wb") as file:
             manifest = _write(file, ordered)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
+
+import sqlalchemy as sa
 
 from storage.accessor import ModelAccessor
 from storage.auditor import checked_actor
-from storage.errors import ArchiveInvalid, ConfigurationError, Problem, RecordInvalid
+from storage.errors import ArchiveInvalid, ConfigurationError
 from storage.scope import Scope, current_scope, translated
-from storage.transfer.archive_keys import KeyLog
-from storage.transfer.archive_loading import Loading, Put, Remove, note_refusal
-from storage.transfer.archive_manifest import AUDIT_TABLE, Manifest
+from storage.transfer.archive_loading import Loading, Put, Remove
+from storage.transfer.archive_manifest import AUDIT_TABLE, ArchivedTable, Manifest
 from storage.transfer.archive_order import parents_first
 from storage.transfer.archive_reader import Archive, open_archive
 from storage.transfer.archive_report import ImportReport, Problems, TooManyProblems
+from storage.transfer.archive_staging import Staging
 from storage.transfer.archive_table import ImportedTable
+from storage.transfer.sqlite_file import database_file
+from storage.transfer.workspace import workspace_beside
 from storage.writer import joined
 
 ImportMode = Literal["merge", "replace"]
@@ -83,18 +87,14 @@ def import_archive(
     checked_actor(actor)
     if mode not in {"merge", "replace"}:
         raise ConfigurationError(f"the mode of an import is {mode!r}", hint='use "merge" or "replace"')
-    with open_archive(source) as archive, ExitStack() as stack:
-        tables = _tables(archive.manifest, accessors)
+    with open_archive(source) as archive, workspace_beside(database_file()) as room, ExitStack() as stack:
+        tables = [
+            ImportedTable(*pair, stack.enter_context(closing(Staging(room / f"{number}.sqlite"))))
+            for number, pair in enumerate(_pairs(archive.manifest, accessors))
+        ]
         archive.verify()
-        plan = _Import(
-            archive=archive,
-            tables=tables,
-            keys={table.archived.table: stack.enter_context(KeyLog()) for table in tables},
-            replace=mode == "replace",
-            actor=actor,
-            problems=Problems(),
-        )
-        complete = plan.run(dry_run=dry_run)
+        plan = _Import(tables=tables, replace=mode == "replace", dry_run=dry_run, actor=actor)
+        complete = plan.run(archive)
     problems = plan.problems.sorted([table.archived.file for table in tables])
     if problems and not dry_run:
         raise _refused(problems, complete=complete)
@@ -110,39 +110,36 @@ class _Undone(Exception):
 class _Import:
     """One import."""
 
-    archive: Archive
-    tables: list[ImportedTable]
-    keys: dict[str, KeyLog]
+    tables: Sequence[ImportedTable]
     replace: bool
+    dry_run: bool
     actor: str
-    problems: Problems
+    problems: Problems = field(default_factory=Problems)
 
-    def run(self, *, dry_run: bool) -> bool:
-        """Write it all, or undo it; whether it was all looked at."""
+    def run(self, archive: Archive) -> bool:
+        """Read it all, then write it all or undo it; whether it was all looked at.
+
+        What can be found out without the database is found out before anybody has to wait.
+        """
         alone = current_scope() is None
         try:
             for table in self.tables:
-                self._note_keys(table)
-            with joined() as scope:
+                table.read(archive, self.problems)
+            if self.problems.found and not self.dry_run:
+                return True
+            with joined() as scope, self._kept_or_undone():
                 self._load(scope, alone=alone)
-                self._undo_unless(not dry_run and not self.problems.found)
         except _Undone:
             pass
         except TooManyProblems:
             return False
         return True
 
-    def _undo_unless(self, good: bool) -> None:
-        if not good:
+    @contextmanager
+    def _kept_or_undone(self) -> Iterator[None]:
+        yield
+        if self.dry_run or self.problems.found:
             raise _Undone
-
-    def _note_keys(self, table: ImportedTable) -> None:
-        keys = self.keys[table.archived.table]
-        for row in self.archive.rows(table.archived):
-            key = table.key_of(row)
-            if key is not None and not keys.add(key):
-                error = RecordInvalid(table.archived.table, [Problem(field=table.archived.key, message=_TWICE)])
-                note_refusal(self.problems, table, row.line, error)
 
     def _load(self, scope: Scope, *, alone: bool) -> None:
         def forget() -> None:
@@ -156,27 +153,20 @@ class _Import:
         loading = Loading(scope, self.actor, self.problems, forget)
         if self.replace:
             for table in reversed(self.tables):
-                for keys in table.keys_beyond(scope, self.keys[table.archived.table]):
-                    loading.write(Remove(table=table, key=key) for key in keys)
+                for keys in table.keys_beyond(scope):
+                    loading.write([Remove(table=table, key=key) for key in keys])
         for table in self.tables:
-            loading.write(self._puts(table))
+            for rows in table.batches():
+                loading.write([Put(table=table, row=row) for row in rows])
         loading.finish()
 
-    def _puts(self, table: ImportedTable) -> Iterator[Put]:
-        for row in self.archive.rows(table.archived):
-            try:
-                yield Put(table=table, row=table.row_of(row))
-            except RecordInvalid as error:
-                note_refusal(self.problems, table, row.line, error)
 
-
-_TWICE = "is the key of an earlier row as well"
-
-
-def _tables(manifest: Manifest, accessors: Iterable[ModelAccessor[Any]]) -> list[ImportedTable]:
-    """The tables to import, those first to which others refer."""
+def _pairs(
+    manifest: Manifest, accessors: Iterable[ModelAccessor[Any]]
+) -> list[tuple[ArchivedTable, ModelAccessor[Any]]]:
+    """The tables to import with their accessors, those first to which others refer."""
     known = {accessor.codec.table.fullname: accessor for accessor in accessors}
-    found = {}
+    found: dict[sa.Table, tuple[ArchivedTable, ModelAccessor[Any]]] = {}
     for archived in manifest.tables:
         if archived.table == AUDIT_TABLE:
             continue
@@ -184,7 +174,7 @@ def _tables(manifest: Manifest, accessors: Iterable[ModelAccessor[Any]]) -> list
             message = f"the archive has the table {archived.table!r}, for which there is no accessor"
             raise ArchiveInvalid(message, hint="serve its model, or import into the app from which it comes")
         accessor = known[archived.table]
-        found[accessor.codec.table] = ImportedTable(archived, accessor)
+        found[accessor.codec.table] = archived, accessor
     return [found[table] for table in parents_first(found)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,9 @@ from storage.errors import (
 )
 from storage.scope import Scope
 from storage.transfer.archive_report import Problems, TableReport
-from storage.transfer.archive_table import ImportedTable, Row
+from storage.transfer.archive_rows import Row
+from storage.transfer.archive_table import ImportedTable
 
-_BATCH = 500
-_BATCH_CHARACTERS = 1 << 20
 _REFUSALS = (ConstraintViolation, DuplicateRecord, ForeignKeyViolation, RecordInvalid, RecordLimitReached, ValueError)
 """What one record can be refused for; the last is what a hook raises. Anything else ends the import."""
 _MAY_PASS_LATER = (DuplicateRecord, ForeignKeyViolation)
@@ -65,18 +64,18 @@ class Loading:
         self._forget = forget
         self._waiting: list[tuple[Put | Remove, Exception]] = []
 
-    def write(self, steps: Iterable[Put | Remove]) -> None:
-        """Write some steps of one table and kind, as many as there are."""
-        batch: list[Put | Remove] = []
-        size = 0
-        for step in steps:
-            batch.append(step)
-            size += step.row.size if isinstance(step, Put) else 0
-            if len(batch) == _BATCH or size >= _BATCH_CHARACTERS:
-                self._write_batch(batch)
-                batch, size = [], 0
-        if batch:
-            self._write_batch(batch)
+    def write(self, batch: Sequence[Put | Remove]) -> None:
+        """Write some steps of one table and kind."""
+        error = self._try(batch)
+        if error is None:
+            return
+        if len(batch) > 1:
+            for step in batch:
+                self.write([step])
+        elif isinstance(error, _MAY_PASS_LATER):
+            self._waiting.append((batch[0], error))
+        else:
+            self._note(batch[0], error)
 
     def finish(self) -> None:
         """Write what waited, and note what cannot be written at all."""
@@ -86,18 +85,6 @@ class Loading:
         waiting, self._waiting = self._waiting, []
         for step, error in waiting:
             self._note(step, error)
-
-    def _write_batch(self, batch: Sequence[Put | Remove]) -> None:
-        error = self._try(batch)
-        if error is None:
-            return
-        if len(batch) > 1:
-            for step in batch:
-                self._write_batch([step])
-        elif isinstance(error, _MAY_PASS_LATER):
-            self._waiting.append((batch[0], error))
-        else:
-            self._note(batch[0], error)
 
     def _try(self, batch: Sequence[Put | Remove]) -> Exception | None:
         """Write a batch, all or nothing; returns why it was refused."""
@@ -129,7 +116,7 @@ class Loading:
             before = len(self._waiting)
             waiting, self._waiting = self._waiting, []
             for step, _ in reversed(waiting):
-                self._write_batch([step])
+                self.write([step])
 
     def _break_circles(self) -> None:
         """Write what refers to each other without its references, then with them."""
@@ -144,7 +131,7 @@ class Loading:
         for step in bare:
             report = step.table.report
             counted = report.updated
-            self._write_batch([step])
+            self.write([step])
             report.updated = counted  # it was counted already
 
     def _put_bare(self, step: Put) -> bool:
@@ -153,23 +140,7 @@ class Loading:
 
     def _note(self, step: Put | Remove, error: Exception) -> None:
         if isinstance(step, Put):
-            note_refusal(self._problems, step.table, step.row.line, error)
+            step.table.refuse(self._problems, step.row.line, error)
         else:
             message = f"the record {step.key} is not in the archive and cannot be removed, as others refer to it"
             self._problems.add(file=step.table.archived.file, line=None, column=None, message=message)
-
-
-def note_refusal(problems: Problems, table: ImportedTable, line: int, error: Exception) -> None:
-    """Note why a record was refused, one entry for each column where that is known."""
-    found: list[tuple[str | None, str]] = [(None, str(error) or "a hook refused it")]
-    if isinstance(error, RecordInvalid):
-        found = [(problem.field or None, problem.message) for problem in error.problems]
-    elif isinstance(error, DuplicateRecord) and error.columns:
-        names = {column.column.name: column.name for column in table.codec.columns}
-        found = [(names.get(name, name), "is taken by another record") for name in error.columns]
-    elif isinstance(error, ForeignKeyViolation):
-        found = [(None, "refers to a record that does not exist")]
-    elif isinstance(error, ConstraintViolation):  # whose text is SQL
-        found = [(None, "would break a constraint of the table")]
-    for column, message in found:
-        problems.add(file=table.archived.file, line=line, column=column, message=message)

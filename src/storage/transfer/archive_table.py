@@ -1,39 +1,25 @@
-"""One table of an archive and the accessor that writes it."""
+"""One table of an archive: its rows on their way through the accessor that writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from storage.accessor import ModelAccessor
-from storage.columns import ColumnKind
-from storage.errors import ArchiveInvalid, Problem, RecordInvalid
+from storage.errors import ConstraintViolation, DuplicateRecord, ForeignKeyViolation, RecordInvalid
 from storage.records import Values
 from storage.scope import Scope, translated
-from storage.transfer.archive_keys import KeyLog
 from storage.transfer.archive_manifest import ArchivedTable
-from storage.transfer.archive_reader import ArchivedRow
-from storage.transfer.archive_report import TableReport
-from storage.transfer.cells import cell_reader
-from storage.values import Refused
+from storage.transfer.archive_reader import Archive
+from storage.transfer.archive_report import Problems, TableReport
+from storage.transfer.archive_rows import Row, RowReader
+from storage.transfer.archive_staging import Staging
 
 _PAGE = 500
-_INTEGERS = {ColumnKind.SMALLINT, ColumnKind.INTEGER, ColumnKind.BIGINT}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A row as values, not validated yet."""
-
-    line: int
-    """The line on which it starts."""
-    values: Values
-    """Its values by attribute."""
-    size: int
-    """How many characters its cells have."""
+_TWICE = "is the key of an earlier row as well"
 
 
 class ImportedTable:
@@ -42,72 +28,75 @@ class ImportedTable:
     Args:
         archived: The table in the archive.
         accessor: The accessor of its model.
+        staging: Where rows are kept from when they are read until they are written.
 
     Raises:
         ArchiveInvalid: The archive has other columns than the model.
     """
 
-    def __init__(self, archived: ArchivedTable, accessor: ModelAccessor[Any]) -> None:
+    def __init__(self, archived: ArchivedTable, accessor: ModelAccessor[Any], staging: Staging) -> None:
         self.archived = archived
         self.codec = accessor.codec
         self.table = accessor.codec.table
         self.report = TableReport(table=archived.table)
-        self._model = accessor.model
         self._writes = accessor.writes
         self._key = accessor.codec.key.name
-        self._check_columns()
-        columns = {column.name: column for column in self.codec.columns}
-        self._readers = [(item.name, cell_reader(columns[item.name])) for item in archived.columns]
-        # What the database computes cannot be written; what it fills in where there is nothing may have been nothing.
-        self._computed = {name for name, column in columns.items() if column.column.computed is not None}
+        self._reader = RowReader(archived, accessor)
+        self._staging = staging
+        # What the database fills in where there is nothing may have been nothing.
         self._filled = [
-            name
-            for name, column in columns.items()
-            if column.nullable and column.column.server_default is not None and name not in self._computed
+            column.name
+            for column in self.codec.columns
+            if column.name in self._reader.written and column.nullable and column.column.server_default is not None
         ]
 
-    def _check_columns(self) -> None:
-        known = {column.name: column.kind for column in self.codec.columns}
-        file, model = self.archived.file, self._model.__name__
-        for column in self.archived.columns:
-            if column.name not in known:
-                raise ArchiveInvalid(f"{file} has the column {column.name!r}, which {model} does not have")
-            kind = known[column.name]
-            if kind is not column.kind and not {kind, column.kind} <= _INTEGERS:
-                message = f"{file} has {column.kind.value} in the column {column.name!r}, and {model} has {kind.value}"
-                raise ArchiveInvalid(message)
-        if self._key not in {column.name for column in self.archived.columns}:
-            raise ArchiveInvalid(f"{file} lacks the column {self._key!r}, which is the key of {model}")
+    # reading
 
-    def row_of(self, row: ArchivedRow) -> Row:
-        """Read the cells of a row.
+    def read(self, archive: Archive, problems: Problems) -> None:
+        """Read every row, and keep the good ones; the database has no part in it.
+
+        Args:
+            archive: The archive.
+            problems: Where to note what is bad.
 
         Raises:
-            RecordInvalid: With every cell that cannot be read.
+            ArchiveInvalid: The file is no CSV.
+            TooManyProblems: The report is full.
         """
-        if len(row.cells) != len(self._readers):
-            message = f"has {len(row.cells)} cells, the header has {len(self._readers)}"
-            raise RecordInvalid(self._model.__name__, [Problem(field="", message=message)])
-        values, problems = {}, []
-        for (name, read), cell in zip(self._readers, row.cells, strict=True):
+        for row in archive.rows(self.archived):
+            key = self._reader.key_of(row)
+            if key is not None and not self._staging.add_key(key):
+                problems.add(file=self.archived.file, line=row.line, column=self._key, message=_TWICE)
+                continue
             try:
-                values[name] = read(cell)
-            except Refused as error:
-                problems.append(Problem(field=name + error.path, message=str(error)))
-        if problems:
-            raise RecordInvalid(self._model.__name__, problems)
-        written = {name: value for name, value in values.items() if name not in self._computed}
-        return Row(line=row.line, values=written, size=sum(map(len, row.cells)))
+                self._staging.add(self._reader.row_of(row), size=sum(map(len, row.cells)))
+            except RecordInvalid as error:
+                self.refuse(problems, row.line, error)
 
-    def key_of(self, row: ArchivedRow) -> Any:
-        """The key of a row; None where it has none, or none that can be read, of which `row_of` tells."""
-        place = [name for name, _ in self._readers].index(self._key)
-        if len(row.cells) != len(self._readers):
-            return None
-        try:
-            return self._readers[place][1](row.cells[place])
-        except Refused:
-            return None
+    def batches(self) -> Iterator[list[Row]]:
+        """The good rows in their order, some at a time."""
+        return self._staging.batches()
+
+    def refuse(self, problems: Problems, line: int, error: Exception) -> None:
+        """Note why a row was refused, one entry for each column where that is known.
+
+        Raises:
+            TooManyProblems: The report is full.
+        """
+        found: list[tuple[str | None, str]] = [(None, str(error) or "a hook refused it")]
+        if isinstance(error, RecordInvalid):
+            found = [(problem.field or None, problem.message) for problem in error.problems]
+        elif isinstance(error, DuplicateRecord) and error.columns:
+            names = {column.column.name: column.name for column in self.codec.columns}
+            found = [(names.get(name, name), "is taken by another record") for name in error.columns]
+        elif isinstance(error, ForeignKeyViolation):
+            found = [(None, "refers to a record that does not exist")]
+        elif isinstance(error, ConstraintViolation):  # whose text is SQL
+            found = [(None, "would break a constraint of the table")]
+        for column, message in found:
+            problems.add(file=self.archived.file, line=line, column=column, message=message)
+
+    # writing
 
     def put(self, scope: Scope, rows: Sequence[Row], actor: str) -> TableReport:
         """Insert the records that are not there and write what differs in the others.
@@ -120,21 +109,26 @@ class ImportedTable:
         Returns:
             What was done.
         """
-        done = TableReport(table=self.archived.table)
-        keys = [row.values[self._key] for row in rows if row.values[self._key] is not None]
-        stored = self._stored(scope, [self.codec.validate_key(key) for key in keys])
+        done, stored = TableReport(table=self.archived.table), self._stored(scope, rows)
         new: list[Row] = []
+        different: list[tuple[Values, Values]] = []
+        hooked = False  # whether a hook ran, which may have written what was read before
         for row in rows:
             key = row.values[self._key]
-            if key not in stored:
+            before = stored.get(key)
+            if before is None:
                 new.append(row)
                 continue
-            changes = {name: value for name, value in row.values.items() if name != self._key}
-            changed = self._writes.put(scope, key, changes, actor)
-            done.updated, done.unchanged = done.updated + changed, done.unchanged + (not changed)
-        if new:
-            self._insert(scope, new, actor)
-        done.inserted = len(new)
+            changes = self._changes(row, before)
+            if self._writes.hooks_changes and (changes or hooked):
+                hooked = True
+                done.updated += self._writes.put(scope, key, self._written_of(row), actor)
+            elif changes:
+                different.append((before, changes))
+        self._writes.put_values(scope, different, actor)
+        self._insert(scope, new, actor)
+        done.updated += len(different)
+        done.inserted, done.unchanged = len(new), len(rows) - len(new) - done.updated
         return done
 
     def remove(self, scope: Scope, keys: Sequence[Any], actor: str) -> TableReport:
@@ -142,7 +136,7 @@ class ImportedTable:
         removed = self._writes.delete(scope, keys, actor, for_good=True)
         return TableReport(table=self.archived.table, removed=removed)
 
-    def keys_beyond(self, scope: Scope, archived: KeyLog) -> Iterator[list[Any]]:
+    def keys_beyond(self, scope: Scope) -> Iterator[list[Any]]:
         """The keys of the records that the archive does not have, some at a time."""
         key = self.codec.key.column
         page = sa.select(key).order_by(key).limit(_PAGE)
@@ -150,19 +144,11 @@ class ImportedTable:
         while True:
             with translated(scope.dialect):
                 found = scope.connection.scalars(page if after is None else page.where(key > after)).all()
-            if beyond := [item for item in found if item not in archived]:
+            if beyond := [item for item in found if item not in self._staging]:
                 yield beyond
             if len(found) < _PAGE:
                 return
             after = found[-1]
-
-    def _insert(self, scope: Scope, rows: Sequence[Row], actor: str) -> None:
-        instances = [self._model(**row.values) for row in rows]
-        self._writes.insert(scope, instances, actor, [self.codec.validate(instance) for instance in instances])
-        for row, instance in zip(rows, instances, strict=True):
-            empty = [name for name in self._filled if name in row.values and row.values[name] is None]
-            if any(getattr(instance, name) is not None for name in empty):
-                self._writes.put(scope, getattr(instance, self._key), dict.fromkeys(empty), actor)
 
     def without_references(self, row: Row) -> Row | None:
         """The row without what it refers to, where that may be missing; None where there is nothing to leave out."""
@@ -173,8 +159,30 @@ class ImportedTable:
         }
         return replace(row, values={**row.values, **dict.fromkeys(optional)}) if optional else None
 
-    def _stored(self, scope: Scope, keys: list[Any]) -> set[Any]:
-        """Those of the keys that are in the table."""
-        key = self.codec.key.column
+    def _stored(self, scope: Scope, rows: Sequence[Row]) -> dict[Any, Values]:
+        """The records of some rows that are there, by their keys."""
+        keys = [row.values[self._key] for row in rows if row.values[self._key] is not None]
         with translated(scope.dialect):
-            return set(scope.connection.scalars(sa.select(key).where(key.in_(keys)))) if keys else set()
+            found = scope.connection.execute(self.codec.select.where(self.codec.key.column.in_(keys))).all()
+        records = [self.codec.values_of(tuple(record)) for record in found]
+        return {record[self._key]: record for record in records}
+
+    def _changes(self, row: Row, before: Values) -> Values:
+        """What a row has otherwise than the record that is there."""
+        values = row.values
+        if self._reader.is_partial:
+            values = self._reader.validated({**before, **self._written_of(row)})
+        return self.codec.differing(self._reader.written, values, before)
+
+    def _written_of(self, row: Row) -> Values:
+        return {name: row.values[name] for name in self._reader.written}
+
+    def _insert(self, scope: Scope, rows: Sequence[Row], actor: str) -> None:
+        if not rows:
+            return
+        records = [self._reader.validated(row.values) if self._reader.is_partial else row.values for row in rows]
+        inserted = self._writes.insert_values(scope, records, actor)
+        for row, record in zip(rows, inserted, strict=True):
+            empty = [name for name in self._filled if row.values[name] is None]
+            if any(record[name] is not None for name in empty):
+                self._writes.put(scope, record[self._key], dict.fromkeys(empty), actor)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +21,7 @@ from storage.transfer.sqlite_file import (
     live_database,
     private_connection,
 )
-from storage.transfer.workspace import workspace
+from storage.transfer.workspace import workspace, workspace_beside
 from storage.writer import write
 
 logger = logging.getLogger("storage")
@@ -71,6 +68,7 @@ def backup_to(
 
     Example:
         >>> from storage.bootstrap import bootstrap
+        >>> import tempfile
         >>> bootstrap(database_url="sqlite://")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path, made = backup_to(folder, actor="maria")
@@ -83,7 +81,7 @@ def backup_to(
     if live.path is not None and place.exists() and place.samefile(live.path):
         message = "the backup would replace the database itself"
         raise StorageError(message, hint="name another file")
-    with workspace(place if place.is_dir() else place.parent) as room:
+    with disk_errors_translated(), workspace(place if place.is_dir() else place.parent) as room:
         made, backup = _make(live, room, progress)
         if place.is_dir():
             place /= backup.filename
@@ -108,7 +106,7 @@ def backup_in_memory(*, actor: str = "internal") -> tuple[Backup, bytes]:
     """
     live = _live()
     checked_actor(actor)
-    with _nearby_workspace(live) as room:
+    with disk_errors_translated(), workspace_beside(live.path) as room:
         made, backup = _make(live, room, None)
         content = made.read_bytes()
     _note(backup, actor)
@@ -127,15 +125,6 @@ def time_stamp(moment: datetime) -> str:
 
 def _live() -> LiveDatabase:
     return live_database("back up", "use pg_dump")
-
-
-@contextmanager
-def _nearby_workspace(live: LiveDatabase) -> Iterator[Path]:
-    """A workspace beside the database, where there is room for databases; elsewhere if nothing may be written there."""
-    folder = None if live.path is None else live.path.parent
-    writable = folder is not None and os.access(folder, os.W_OK)
-    with workspace(folder if folder is not None and writable else Path(tempfile.gettempdir())) as room:
-        yield room
 
 
 def _make(live: LiveDatabase, room: Path, progress: Progress | None) -> tuple[Path, Backup]:

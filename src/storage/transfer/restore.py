@@ -19,6 +19,7 @@ from storage.dialects.sqlite import SQLITE
 from storage.errors import NotSupported, WriteWouldDeadlock
 from storage.scope import current_scope, translated
 from storage.transfer.candidate import take_candidate
+from storage.transfer.disk import disk_errors_translated
 from storage.transfer.replacement import Replacement
 from storage.transfer.sqlite_file import LiveDatabase, live_database
 from storage.transfer.workspace import workspace
@@ -95,7 +96,7 @@ def restore(
     if current_scope() is not None:
         message = "a restore inside a transaction would wait for it for ever"
         raise WriteWouldDeadlock(message, hint="end the transaction first")
-    with _opened(source) as file, workspace(path.parent) as room, translated(SQLITE):
+    with disk_errors_translated(), _opened(source) as file, workspace(path.parent) as room, translated(SQLITE):
         candidate = take_candidate(file, live, room, integrity_check=integrity_check, max_bytes=max_bytes)
         name = _shown(filename or getattr(file, "name", ""))
         logger.info("restore of %s: the file passed every check", name)

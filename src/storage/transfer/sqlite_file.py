@@ -15,6 +15,7 @@ from storage.database import current_database
 from storage.dialects.sqlite_driver import DRIVER
 from storage.dialects.write_gate import WriteGate
 from storage.errors import NotSupported
+from storage.scope import translated
 
 _STEP = 4096
 """Pages that are copied between two calls of a progress callback."""
@@ -58,10 +59,21 @@ def live_database(task: str, instead: str) -> LiveDatabase:
     gate = database.dialect.gate_of(database.engine)
     if gate is None:
         raise NotSupported(f"storage cannot {task} a {database.engine.dialect.name} database", hint=instead)
-    engine = database.engine
-    with LiveDatabase(engine=engine, gate=gate, path=None).connection() as connection:
-        (_, _, path), *_ = connection.execute("PRAGMA database_list").fetchall()
-    return LiveDatabase(engine=engine, gate=gate, path=Path(path) if path else None)
+    return LiveDatabase(engine=database.engine, gate=gate, path=database_file())
+
+
+def database_file() -> Path | None:
+    """The file of the database that this process works on, None for one in memory and for a server."""
+    database = current_database()
+    if database.dialect.gate_of(database.engine) is None:
+        return None
+    with translated(database.dialect):
+        driver = database.engine.raw_connection()
+    try:
+        (_, _, path), *_ = cast(sqlite3.Connection, driver.driver_connection).execute("PRAGMA database_list").fetchall()
+    finally:
+        driver.close()
+    return Path(path) if path else None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from storage.dialects.sqlite_driver import DRIVER
@@ -35,20 +35,45 @@ def workspace(folder: Path) -> Iterator[Path]:
         >>> with tempfile.TemporaryDirectory() as folder, workspace(Path(folder)) as room:
         ...     _ = (room / "half.sqlite").write_bytes(b"half")
     """
-    with disk_errors_translated():
-        _remove_left_ones(folder)
-        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_LOCK, dir=folder)
-        os.close(handle)
-        lock = Path(name)
-        try:
-            with closing(DRIVER.connect(name, isolation_level=None)) as connection:
-                _take(connection)
-                room = lock.with_suffix("")
-                room.mkdir(0o700)
-                yield room
-        finally:
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-            lock.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        with disk_errors_translated():
+            room = stack.enter_context(_locked_folder(folder))
+        yield room
+
+
+@contextmanager
+def workspace_beside(file: Path | None) -> Iterator[Path]:
+    """A workspace beside a database, where there is room for databases; elsewhere if nothing may be written there.
+
+    Args:
+        file: The database, None for one that is not in a file.
+
+    Yields:
+        Its path.
+
+    Raises:
+        DatabaseUnavailable: The disk is full.
+    """
+    writable = file is not None and os.access(file.parent, os.W_OK)
+    with workspace(file.parent if file is not None and writable else Path(tempfile.gettempdir())) as room:
+        yield room
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[Path]:
+    _remove_left_ones(folder)
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_LOCK, dir=folder)
+    os.close(handle)
+    lock = Path(name)
+    try:
+        with closing(DRIVER.connect(name, isolation_level=None)) as connection:
+            _take(connection)
+            room = lock.with_suffix("")
+            room.mkdir(0o700)
+            yield room
+    finally:
+        shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+        lock.unlink(missing_ok=True)
 
 
 def _remove_left_ones(folder: Path) -> None:

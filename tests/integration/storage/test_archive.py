@@ -22,7 +22,7 @@ from storage.accessor import ModelAccessor
 from storage.auditor import AuditLog
 from storage.database import transaction
 from storage.errors import ArchiveInvalid, ConfigurationError, RecordInvalid
-from storage.transfer import archive_export, archive_loading, archive_reader, archive_report
+from storage.transfer import archive_export, archive_reader, archive_report, archive_staging
 from storage.transfer.archive_export import export_archive
 from storage.transfer.archive_import import import_archive
 from tests.integration.storage.archives import (
@@ -177,7 +177,7 @@ def test_memory_does_not_grow_with_the_table(
     accessors: Accessors, clear: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive_export, "_PAGE_CHARACTERS", 1 << 17)
-    monkeypatch.setattr(archive_loading, "_BATCH_CHARACTERS", 1 << 17)
+    monkeypatch.setattr(archive_staging, "_BATCH_BYTES", 1 << 17)
     monkeypatch.setattr(archive_reader, "_CHUNK", 1 << 17)
     peaks = []
     for count in (300, 3000):
