@@ -170,7 +170,17 @@ class DatabaseUnavailable(StorageError):
 
 
 class DatabaseBusy(DatabaseUnavailable):
-    """Another writer kept its lock longer than the busy timeout."""
+    """Another writer kept its lock longer than the busy timeout.
+
+    Args:
+        message: What is wrong.
+        hint: What to do about it.
+        task: What the other one does where that may take long, such as "an import".
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, task: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.task = task
 
 
 class WriteWouldDeadlock(DatabaseBusy):

@@ -220,6 +220,8 @@ class GroupCommit:
             return True
 
     def _busy(self) -> DatabaseBusy:
+        if busy := self._gate.busy_with_task():
+            return busy
         running = self._running
         cause = "all of them were slow"
         if running is not None:

@@ -98,6 +98,7 @@ class GatedConnection(_Connection):
     file: _File
     in_wal = False
     _inside = False
+    _log_tolerated = 0  # the size of the log when it could not be started anew, in bytes
     _busy_timeout = -1  # in milliseconds, as SQLite has it
 
     def begin_write(self, timeout: float | None = None) -> None:
@@ -147,7 +148,7 @@ class GatedConnection(_Connection):
         lost = self._inside and not self.in_transaction
         try:
             super().commit()
-            if self._inside and self.file.log_size() > LOG_LIMIT:
+            if self._inside and self.file.log_size() > max(LOG_LIMIT, 2 * self._log_tolerated):
                 self._restart_log()
         finally:
             if not self.in_transaction:
@@ -192,11 +193,14 @@ class GatedConnection(_Connection):
         """Have the next writer start the log anew, which the automatic checkpoint cannot while reads overlap.
 
         Only the reads that run now are waited for, and not for long: later ones no longer need the log. What fails
-        here is no failure of the commit, which has happened.
+        here is no failure of the commit, which has happened. Where a read lasts longer, as that of an export does, the
+        next attempt is made when the log is twice as large, or each commit until then would wait in vain.
         """
+        size = self.file.log_size()
         try:
             self._wait_at_most(min(_LOG_PATIENCE, self.gate.timeout))
-            self.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            (busy, *_) = self.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            self._log_tolerated = size if busy else 0
         except DRIVER.Error as error:
             logger.warning("SQLite could not make room in its log: %s", error)
 

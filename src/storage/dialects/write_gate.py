@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from storage.errors import DatabaseBusy, WriteWouldDeadlock
 from storage.owner import Owner, current_owner
@@ -26,6 +28,7 @@ class WriteGate:
         self._mutex = threading.RLock()  # a leaked connection may be collected, and leave, inside a locked block
         self._owner: Owner | None = None
         self._since = 0.0
+        self._announced: list[tuple[Owner, str]] = []
         self._waiting: deque[_Ticket] = deque()
 
     def acquire(self, timeout: float) -> float:
@@ -62,6 +65,29 @@ class WriteGate:
             raise self._busy()
         return time.monotonic() - started
 
+    @contextmanager
+    def announced(self, task: str) -> Iterator[None]:
+        """Let those who wait in vain, because the caller keeps the lock in this block, know what it is for.
+
+        Args:
+            task: What takes so long: "an import".
+        """
+        announcement = current_owner(), task
+        self._announced.append(announcement)
+        try:
+            yield
+        finally:
+            self._announced.remove(announcement)
+
+    def busy_with_task(self) -> DatabaseBusy | None:
+        """The error for who waited in vain, where the lock's owner announced what it does."""
+        holder = self._owner
+        tasks = [task for owner, task in list(self._announced) if holder is not None and holder.same(owner)]
+        if not tasks:
+            return None
+        message = f"waited {self.timeout:g} s for a write, because {tasks[0]} is under way"
+        return DatabaseBusy(message, hint="try again when it has ended", task=tasks[0])
+
     def refuse_deadlock(self, owner: Owner) -> None:
         """Refuse a wait of this owner's that would never end.
 
@@ -97,6 +123,8 @@ class WriteGate:
             return True
 
     def _busy(self) -> DatabaseBusy:
+        if busy := self.busy_with_task():
+            return busy
         held = time.monotonic() - self._since
         message = f"waited for a write: {self._owner} has had a transaction open for {held:.1f} s"
         return DatabaseBusy(message, hint="keep transactions short and never wait for another writer inside one")

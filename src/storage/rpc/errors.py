@@ -41,6 +41,8 @@ _CODES: tuple[tuple[type[StorageError], Code], ...] = (
 _MOST_VIOLATIONS = 20
 """How many bad rows an error tells of: over gRPC it travels in a header, which may have 8 KiB."""
 
+_BUSY = "the database is busy; try again"
+
 FieldPath = Callable[[str], str]
 """From an attribute of the record to the field of the request that it came from."""
 
@@ -79,7 +81,7 @@ def _text(error: StorageError) -> str:
     if isinstance(error, ConstraintViolation):  # whose text is SQL
         return "a constraint of the table would be broken"
     if isinstance(error, DatabaseBusy):  # whose text names threads and settings
-        return "the database is busy; try again"
+        return f"the database is busy with {error.task}; try again later" if error.task else _BUSY
     return str(error)
 
 

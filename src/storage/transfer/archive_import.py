@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from storage.accessor import ModelAccessor
 from storage.auditor import checked_actor
+from storage.database import current_database
 from storage.errors import ArchiveInvalid, ConfigurationError
 from storage.scope import Scope, current_scope, translated
 from storage.transfer.archive_loading import Loading, Put, Remove
@@ -127,7 +128,7 @@ class _Import:
                 table.read(archive, self.problems)
             if self.problems.found and not self.dry_run:
                 return True
-            with joined() as scope, self._kept_or_undone():
+            with _announced(), joined() as scope, self._kept_or_undone():
                 self._load(scope, alone=alone)
         except _Undone:
             pass
@@ -159,6 +160,13 @@ class _Import:
             for rows in table.batches():
                 loading.write([Put(table=table, row=row) for row in rows])
         loading.finish()
+
+
+def _announced() -> AbstractContextManager[None]:
+    """Let other writers of this process know what they wait for."""
+    database = current_database()
+    gate = database.dialect.gate_of(database.engine)
+    return nullcontext() if gate is None else gate.announced("an import")
 
 
 def _pairs(

@@ -151,11 +151,12 @@ class Replacement:
 @contextmanager
 def _alone(live: LiveDatabase) -> Iterator[None]:
     """Wait for the writers of this process that came before, and let those that come later wait."""
-    live.gate.acquire(live.gate.timeout)
-    try:
-        yield
-    finally:
-        live.gate.release()
+    with live.gate.announced("a restore"):
+        live.gate.acquire(live.gate.timeout)
+        try:
+            yield
+        finally:
+            live.gate.release()
 
 
 def _counters(connection: sqlite3.Connection) -> list[tuple[str, int]]:

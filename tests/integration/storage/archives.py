@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlmodel import Field
 
 from storage.accessor import ModelAccessor
+from storage.transfer.archive_export import export_archive
 from tests.integration.storage.models import Base, Bin, Everything, Job, Part, Recipe, Sample, Shelf, Ticket
 
 
@@ -50,12 +51,40 @@ class Stamped(Base, table=True):
     doubled: int | None = Field(default=None, sa_column=sa.Column(sa.Integer, sa.Computed("width * 2", persisted=True)))
 
 
+Accessors = dict[str, ModelAccessor[Any]]
+"""Accessors by the names of their tables."""
 MODELS = (Bin, Everything, Job, Node, Part, Recipe, Robot, Sample, Shelf, Stamped, Ticket, Tool)
 
 
-def all_accessors() -> dict[str, ModelAccessor[Any]]:
+def all_accessors() -> Accessors:
     """An accessor for each model, by the name of its table."""
     return {model.__name__.lower(): ModelAccessor(model, f"{model.__name__.lower()}s") for model in MODELS}
+
+
+def exported(accessors: Accessors) -> io.BytesIO:
+    archive = io.BytesIO()
+    export_archive(archive, accessors.values())
+    return archive
+
+
+def fill(accessors: Accessors) -> None:
+    accessors["recipe"].insert_many(
+        [Recipe(name="a"), Recipe(name=""), Recipe(name="=1+1", settings={"axis": [1, None]})]
+    )
+    accessors["recipe"].delete(2)
+    accessors["part"].insert_many([Part(number="z", weight=1.5), Part(number="ä,\r\n\"'")])
+    accessors["sample"].insert_many([Sample(label="x"), Sample()])
+    accessors["shelf"].insert_many([Shelf(), Shelf()])
+    accessors["job"].insert(Job(shelf_id=2))
+    accessors["bin"].insert(Bin(code="A1"))
+
+
+def recipes_with(accessors: Accessors, *rows: list[str]) -> io.BytesIO:
+    """An archive of these rows: id, name, speed, settings, deleted_at."""
+    return changed(exported(accessors), "recipe.csv", lambda _: list(rows))
+
+
+GOOD = ["1", "good", "1.0", "", ""]
 
 
 def contents(accessors: Mapping[str, ModelAccessor[Any]]) -> dict[str, str]:

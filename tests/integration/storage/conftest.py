@@ -15,6 +15,7 @@ from storage.accessor import ModelAccessor
 from storage.auditor import AuditLog
 from storage.database import get_engine, set_database_url, transaction
 from storage.schema.tables import create, prepare
+from tests.integration.storage.archives import Accessors, all_accessors
 from tests.integration.storage.models import Base, Bin, Job, Recipe, Shelf
 
 AUDIT_TABLE: sa.Table = SQLModel.metadata.tables["auditlog"]
@@ -105,3 +106,26 @@ def shelves(engine: Engine) -> ModelAccessor[Shelf]:
 @pytest.fixture
 def jobs(engine: Engine) -> ModelAccessor[Job]:
     return ModelAccessor(Job, "jobs")
+
+
+@pytest.fixture
+def accessors(engine: Engine) -> Accessors:
+    return all_accessors()
+
+
+@pytest.fixture
+def clear(engine: Engine, accessors: Accessors) -> Callable[[], None]:
+    """Empties every table, past storage."""
+
+    def run() -> None:
+        if engine.dialect.name == "postgresql":
+            empty(engine)
+            return
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+            for table in [*(accessor.codec.table.name for accessor in accessors.values()), "auditlog"]:
+                connection.exec_driver_sql(f'DELETE FROM "{table}"')  # noqa: S608 - names of our own
+            connection.commit()
+            connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+
+    return run

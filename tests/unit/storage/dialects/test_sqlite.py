@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, make_url
 
+from storage.dialects import sqlite_driver
 from storage.dialects.sqlite import SQLITE
 from storage.dialects.sqlite_driver import DRIVER
 from storage.errors import DatabaseBusy
@@ -84,6 +86,33 @@ def test_the_lock_of_another_process_is_waited_for_and_not_for_ever(engine: Engi
             driver.begin_write(20)
             assert driver.in_transaction
             waiting.join()
+
+
+def test_a_long_read_does_not_hold_up_every_commit(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit waits for the read, to start the log anew, and the next one to do so finds the log twice as large."""
+    monkeypatch.setattr(sqlite_driver, "LOG_LIMIT", 0)
+    monkeypatch.setattr(sqlite_driver, "_LOG_PATIENCE", 0.01)
+    log, attempts = tmp_path / "machine.db-wal", []
+
+    def write() -> None:
+        with engine.begin() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.set_trace_callback(lambda text: attempts.append(log.stat().st_size) if "RESTART" in text else None)
+            connection.exec_driver_sql("INSERT INTO note (text) VALUES (?)", ("x" * 4000,))
+
+    with contextlib.closing(DRIVER.connect(f"{tmp_path}/machine.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM note").fetchall()
+        for _ in range(64):
+            write()
+        assert 1 < len(attempts) < 10
+        assert all(later > 2 * earlier for earlier, later in itertools.pairwise(attempts))
+        reader.rollback()
+    while len(attempts) < 10:  # the read has ended, so the next attempt succeeds, and each commit tries again
+        write()
+    assert attempts[-1] == attempts[-2]
 
 
 def test_a_connection_that_has_written_waits_for_other_locks_as_long_as_before(engine: Engine) -> None:

@@ -77,6 +77,22 @@ def test_who_waits_too_long_is_told_by_whom(gate: WriteGate) -> None:
     assert gate.acquire(PATIENCE) == 0.0  # nobody stands in line any more
 
 
+def test_who_waits_too_long_is_told_what_the_owner_does(gate: WriteGate) -> None:
+    other = WriteGate(PATIENCE)
+    with ThreadPoolExecutor(1) as pool, gate.announced("an import"):
+        assert gate.busy_with_task() is None  # it does not have the lock yet
+        gate.acquire(PATIENCE)
+        with pytest.raises(DatabaseBusy, match="because an import is under way; try again when it has ended") as caught:
+            pool.submit(gate.acquire, 0.01).result(PATIENCE)
+        gate.release()
+        pool.submit(gate.acquire, PATIENCE).result(PATIENCE)
+        assert gate.busy_with_task() is None  # somebody else has it
+        assert other.busy_with_task() is None
+
+    assert caught.value.task == "an import"
+    assert gate.busy_with_task() is None
+
+
 def test_the_same_thread_twice_would_wait_for_ever(gate: WriteGate) -> None:
     gate.acquire(PATIENCE)
 

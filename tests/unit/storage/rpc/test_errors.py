@@ -93,6 +93,11 @@ def test_sql_and_threads_are_not_told(error: StorageError) -> None:
     assert "thread" not in text
 
 
+def test_who_waits_in_vain_is_told_of_an_import() -> None:
+    busy = DatabaseBusy("waited 5 s for a write, because an import is under way", task="an import")
+    assert told(raising(busy)).message == "the database is busy with an import; try again later"
+
+
 def test_a_hooks_value_error_is_told() -> None:
     error = told(in_hook(ValueError("Invalid email")))
     assert (error.code, error.message, error.violations) == (Code.INVALID_ARGUMENT, "Invalid email", ())
