@@ -47,6 +47,8 @@ class ExportZipResponse(BaseModel):
     """The file: a zip archive."""
     tables: list[DatabaseExportedTable]
     """What it holds."""
+    left_out: list[str]
+    """The tables of the database that it does not hold, since no component serves them; a backup has them."""
 
 
 class ImportZipRequest(BaseModel):
@@ -119,6 +121,7 @@ class ExportZip:
             "filename": f"storage-{manifest.created:%Y%m%dT%H%M%SZ}.zip",
             "data": data,
             "tables": manifest.tables,
+            "left_out": list(manifest.left_out),
         }
 
 

@@ -50,6 +50,9 @@ def export_archive(target: str | os.PathLike[str] | BinaryIO, accessors: Iterabl
     transaction, on a connection of its own. Nobody waits for that, but meanwhile SQLite's write-ahead log only grows.
     What it needs of memory does not depend on how many records there are.
 
+    A table without an accessor, as that between the two sides of a many-to-many relationship often is, is not exported,
+    since only accessors import: the manifest names it as left out.
+
     Args:
         target: A path, which is replaced once the archive is whole, or a file open for writing bytes.
         accessors: Whose tables.
@@ -96,7 +99,7 @@ def _write(file: BinaryIO, codecs: Iterable[RecordCodec[Any]]) -> Manifest:
     created = datetime.now(UTC)
     with ZipFile(file, "w", ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive, _snapshot() as connection:
         tables = tuple(_write_table(archive, connection, codec, created) for codec in codecs)
-        manifest = Manifest(created=created, tables=tables)
+        manifest = Manifest(created=created, tables=tables, left_out=_left_out(connection, tables))
         archive.writestr(_entry(MANIFEST, created), manifest.model_dump_json(indent=2))
     return manifest
 
@@ -108,6 +111,11 @@ def _snapshot() -> Iterator[sa.Connection]:
     with translated(database.dialect), database.engine.connect() as connection:
         database.dialect.begin_snapshot(connection)
         yield connection
+
+
+def _left_out(connection: sa.Connection, tables: Iterable[ArchivedTable]) -> tuple[str, ...]:
+    """The tables of the database of which the archive has nothing."""
+    return tuple(sorted(set(sa.inspect(connection).get_table_names()) - {table.table for table in tables}))
 
 
 def _entry(name: str, created: datetime) -> ZipInfo:

@@ -67,6 +67,8 @@ class Manifest(_Part):
     """When it was made, in UTC."""
     tables: tuple[ArchivedTable, ...]
     """Its tables, those first to which others refer."""
+    left_out: tuple[str, ...] = ()
+    """The other tables of the database, in the order of their names: no accessor was given that could import them."""
 
 
 def file_of(table: str) -> str:

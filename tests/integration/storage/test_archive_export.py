@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
 
 from storage.accessor import ModelAccessor
 from storage.auditor import AuditLog
@@ -36,6 +38,23 @@ def test_the_manifest_tells_of_each_file(accessors: Accessors) -> None:
     assert (recipe["rows"], recipe["key"]) == (3, "id")
     assert recipe["columns"][1] == {"name": "name", "kind": "text", "nullable": False}
     assert datetime.fromisoformat(manifest["created"]).utcoffset() == datetime.now(UTC).utcoffset()
+
+
+def test_tables_without_an_accessor_are_named(accessors: Accessors, engine: Engine) -> None:
+    """As one between the two sides of a many-to-many relationship is, whose key no accessor takes."""
+    some = [accessors["bin"], accessors["job"]]
+    others = sorted({*accessors} - {"bin", "job"})
+    assert export_archive(io.BytesIO(), some).left_out == tuple(others)
+
+    pairs = sa.Table("bin_shelf", sa.MetaData(), *(sa.Column(name, sa.Integer, primary_key=True) for name in "ab"))
+    pairs.create(engine)
+    try:
+        manifest = json.loads(files_of(exported(accessors))["manifest.json"])
+    finally:
+        pairs.drop(engine)
+
+    assert manifest["left_out"] == ["bin_shelf"]
+    assert export_archive(io.BytesIO(), accessors.values()).left_out == ()
 
 
 def test_tables_stand_behind_those_that_they_refer_to(accessors: Accessors) -> None:

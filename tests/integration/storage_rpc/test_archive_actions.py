@@ -198,6 +198,8 @@ async def test_bundles_that_come_one_after_the_other_export_what_all_of_them_ser
     async with serving_app(app) as (url, _), ConnectClient(url) as client:
         exported = await client.call("DatabaseExportZip")
     assert {table.table: table.rows for table in exported.tables} == {"formula": 1, "person": 1, "auditlog": 2}
+    assert "errand" in exported.left_out  # which no bundle serves
+    assert not {"formula", "person", "auditlog"} & set(exported.left_out)
 
 
 async def test_a_client_that_goes_away_leaves_nothing_half_done(cell: Cell, client: ConnectClient) -> None:
