@@ -98,9 +98,6 @@ class BackupSqlite:
 class RestoreSqlite:
     """Makes the database what a backup holds."""
 
-    max_bytes: int
-    """The largest file that is taken."""
-
     async def __call__(self, request: RestoreSqliteRequest) -> Mapping[str, Any]:
         """Answer the RPC."""
         with told_to_caller():
@@ -111,7 +108,7 @@ class RestoreSqlite:
                 actor=actor_of(request.actor),
                 integrity_check=request.integrity_check,
                 dry_run=request.dry_run,
-                max_bytes=self.max_bytes,
+                max_bytes=len(request.bytes),  # the largest request bounds it already
             )
             done = await in_thread(work)
         kept = "" if done.safety_copy is None else done.safety_copy.name
@@ -142,7 +139,7 @@ def backup_entries(max_request_bytes: int = MAX_BYTES) -> list[ActionEntry]:
         ),
         ActionEntry(
             "DatabaseRestoreSqlite",
-            RestoreSqlite(max_request_bytes),
+            RestoreSqlite(),
             RestoreSqliteRequest,
             RestoreSqliteResponse,
             aliases=("Database_RestoreSqlite",),
