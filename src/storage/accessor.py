@@ -331,7 +331,7 @@ class ModelAccessor(Generic[ModelType]):
         for instance, session in taken:
             _bring_back(instance, session)
 
-    def _change(self, instances: Sequence[ModelType], work: Callable[[Scope], None]) -> None:
+    def _change(self, instances: Sequence[ModelType], work: Callable[[Scope], object]) -> None:
         """Write instances, which are as they were if it is rolled back, now or later."""
         mementos = [self.codec.capture(instance) for instance in instances]
 

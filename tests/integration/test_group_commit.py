@@ -415,7 +415,7 @@ async def test_tasks_share_commits_without_blocking_their_loop(line: Line, pool:
     assert await loop.run_in_executor(pool, line.entered.wait, PATIENCE)
     records = [Tally(name=f"t{number}") for number in range(30)]
 
-    def work(record: Tally) -> Callable[[Scope], None]:
+    def work(record: Tally) -> Callable[[Scope], object]:
         return lambda scope: line.tallies.writes.insert(scope, [record], "task")
 
     tasks = [asyncio.create_task(write_async(work(record))) for record in records]

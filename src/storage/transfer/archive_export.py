@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from storage.statements import Statement
 from storage.transfer.archive_manifest import (
     LARGEST_ROW,
     MANIFEST,
+    MOST_COMMAS,
     ArchivedTable,
     Manifest,
     archived_columns,
@@ -62,7 +63,7 @@ def export_archive(target: str | os.PathLike[str] | BinaryIO, accessors: Iterabl
 
     Raises:
         DatabaseUnavailable: The database cannot be read now, or the file not be written.
-        NotSupported: A record has more than 128 MiB of text.
+        NotSupported: A record has more than 128 MiB of text, or 16,777,216 commas in it.
         FileNotFoundError: There is no such folder.
 
     Example:
@@ -169,7 +170,13 @@ def _csv_of(codec: RecordCodec[Any], page: Iterable[Values], *, header: bool) ->
         writer.writerow(codec.names)
     writers = [(column.name, cell_writer(column)) for column in codec.columns]
     for values in page:
-        if writer.writerow([write(values[name]) for name, write in writers]) > LARGEST_ROW:
+        cells = [write(values[name]) for name, write in writers]
+        length = writer.writerow(cells)
+        if length > LARGEST_ROW or (length > MOST_COMMAS and _commas_of(cells) > MOST_COMMAS):
             message = f"{codec.model.__name__} {values[codec.key.name]} is larger than a row of an archive may be"
             raise NotSupported(message, hint="make a backup of the whole database instead")
     return text.getvalue()
+
+
+def _commas_of(cells: Sequence[str]) -> int:
+    return len(cells) - 1 + sum(cell.count(",") for cell in cells)

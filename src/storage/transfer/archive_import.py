@@ -23,13 +23,15 @@ from storage.transfer.archive_report import ImportReport, Problems, TooManyProbl
 from storage.transfer.archive_staging import Staging
 from storage.transfer.archive_table import ImportedTable
 from storage.transfer.sqlite_file import database_file
-from storage.transfer.workspace import workspace_beside
+from storage.transfer.workspace import need_space, workspace_beside
 from storage.writer import joined
 
 ImportMode = Literal["merge", "replace"]
 """What becomes of records that the archive does not have: they stay, or they are removed for good."""
 
 _TOLD = 3
+_STAGED = 2
+"""How many times the size of its files an archive may need on the disk while it waits to be written."""
 
 
 def import_archive(
@@ -94,6 +96,7 @@ def import_archive(
             for number, pair in enumerate(_pairs(archive.manifest, accessors))
         ]
         archive.verify()
+        need_space(room, _STAGED * archive.unpacked)
         plan = _Import(tables=tables, replace=mode == "replace", dry_run=dry_run, actor=actor)
         complete = plan.run(archive)
     problems = plan.problems.sorted([table.archived.file for table in tables])

@@ -20,6 +20,8 @@ AUDIT_TABLE = str(AuditLog.__tablename__)
 """The table of the audit trail, which is exported to be read and never imported: entries are only added by writes."""
 LARGEST_ROW = 128 << 20
 """The characters that one row may have, quotes and line ends included: what a reader must keep in memory at once."""
+MOST_COMMAS = 1 << 24
+"""The commas that one line may have: each may end a cell, and a reader keeps a row as a list of its cells."""
 
 
 class _Part(BaseModel):

@@ -18,7 +18,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from pydantic import ValidationError
 
 from storage.errors import ArchiveInvalid
-from storage.transfer.archive_manifest import LARGEST_ROW, MANIFEST, ArchivedTable, Manifest
+from storage.transfer.archive_manifest import LARGEST_ROW, MANIFEST, MOST_COMMAS, ArchivedTable, Manifest
 
 _LARGEST_MANIFEST = 2 << 20
 _ALWAYS_ALLOWED = 1 << 30
@@ -71,6 +71,11 @@ class Archive:
         _check_sizes(entries, size)
         self.manifest = self._read_manifest()
         _check_manifest(self.manifest, {entry.filename for entry in entries})
+
+    @property
+    def unpacked(self) -> int:
+        """The bytes of all its files."""
+        return sum(entry.file_size for entry in self._zip.infolist())
 
     def verify(self) -> None:
         """Read every file once and compare it with the manifest.
@@ -174,6 +179,8 @@ class _Lines:
         self._read += len(line)
         if self._read > LARGEST_ROW:
             raise ArchiveInvalid(f"{self._name} has a row of more than {LARGEST_ROW >> 20} MiB")
+        if len(line) > MOST_COMMAS and line.count(",") > MOST_COMMAS:
+            raise ArchiveInvalid(f"{self._name} has a line of more than {MOST_COMMAS} commas")
         if not line:
             raise StopIteration
         return line

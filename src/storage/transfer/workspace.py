@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from storage.dialects.sqlite_driver import DRIVER
+from storage.errors import DatabaseUnavailable
 from storage.transfer.disk import disk_errors_translated
 
 _PREFIX = ".vention-storage-"
@@ -74,6 +75,23 @@ def _locked_folder(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
         lock.unlink(missing_ok=True)
+
+
+def need_space(room: Path, size: int) -> None:
+    """Make sure that a disk has room, before others find it full.
+
+    Args:
+        room: A folder on the disk.
+        size: The bytes that are needed.
+
+    Raises:
+        DatabaseUnavailable: There is less.
+    """
+    with disk_errors_translated():
+        free = shutil.disk_usage(room).free
+    if free < size:
+        message = f"the disk has {free >> 20} MiB left, and {(size >> 20) + 1} MiB are needed for temporary files"
+        raise DatabaseUnavailable(message, hint="free some disk space, then try again")
 
 
 def _remove_left_ones(folder: Path) -> None:

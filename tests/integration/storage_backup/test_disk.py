@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from storage.bootstrap import bootstrap
-from storage.database import set_database_url
+from storage.database import get_engine, set_database_url, transaction
 from storage.errors import DatabaseUnavailable
 from storage.health import Status, check_health
+from storage.transfer.archive_export import export_archive
+from storage.transfer.archive_import import import_archive
 from storage.transfer.backup import backup_in_memory, backup_to
 from storage.transfer.restore import restore
 from tests.conftest import require
@@ -148,3 +150,81 @@ def test_a_folder_of_somebody_elses_is_told_without_its_path(
         backup_to(tmp_path / "backup.sqlite")
 
     assert str(tmp_path) not in str(told.value)
+
+
+def export(plant: Plant, target: Path) -> Path:
+    export_archive(target, [plant.users, plant.jobs])
+    return target
+
+
+@pytest.mark.parametrize(
+    ("leave", "expected"),
+    [(0, 2), (64 << 10, 2), (MIB, 2), (0, 0), (64 << 10, 0), (MIB, 0), (2 * MIB, 0), (3 * MIB, 0)],
+)
+def test_an_import_on_a_disk_that_gets_full_leaves_the_database_as_it_was(
+    small: Plant, disk: Path, tmp_path: Path, leave: int, expected: int
+) -> None:
+    """Also where less room seems to be needed than is there."""
+    archive = export(small, tmp_path / "archive.zip")
+    with transaction():
+        for user in small.users.all():
+            user.name = "y" * 400
+            small.users.save(user)
+    small.users.insert_many([small.user(name="z", email="") for _ in range(10)])
+    before = small.names()
+    with get_engine().connect() as connection:  # or there would be room in the log
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    fill(disk, leave)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("storage.transfer.archive_import._STAGED", expected)
+        with pytest.raises(DatabaseUnavailable, match=r"full|no space left|the disk has . MiB left"):
+            import_archive(archive, [small.users, small.jobs], mode="replace")
+
+    assert small.names() == before
+    assert left_over(disk) == []
+    (disk / "filler.db").unlink()
+    assert values(disk / "plant.db", "PRAGMA integrity_check") == ["ok"]
+    report = import_archive(archive, [small.users, small.jobs], mode="replace")
+    assert [(table.updated, table.removed) for table in report.tables][:1] == [(2000, 10)]
+    assert len(small.names()) == 2000
+
+
+@pytest.mark.parametrize("leave", [0, 4 << 10])
+def test_an_export_to_a_full_disk_leaves_the_older_archive(small: Plant, disk: Path, leave: int) -> None:
+    target = export(small, disk / "archive.zip")
+    before = target.read_bytes()
+    small.users.insert_many([small.user(name=str(number) * 100, email="") for number in range(500)])
+    fill(disk, leave)
+
+    with pytest.raises(DatabaseUnavailable, match=r"full|no space left") as told:
+        export(small, target)
+
+    assert str(disk) not in str(told.value)
+    assert target.read_bytes() == before
+    target.unlink()
+    assert left_over(disk) == []
+
+
+def test_in_a_read_only_folder_an_export_works_elsewhere_and_an_import_says_why_it_does_not(
+    small: Plant, disk: Path, tmp_path: Path
+) -> None:
+    archive = export(small, tmp_path / "archive.zip")
+    small.users.delete(1)
+    set_database_url("sqlite://")  # which removes the log that a read-only disk could not hold
+    remount(disk, "ro")
+    bootstrap(database_url=f"sqlite:///file:{disk}/plant.db?mode=ro&immutable=1&uri=true", create_tables=False)
+
+    export(small, tmp_path / "again.zip")
+    for attempt in (
+        lambda: export(small, disk / "archive.zip"),
+        lambda: import_archive(archive, [small.users, small.jobs]),
+        lambda: import_archive(archive, [small.users, small.jobs], dry_run=True),
+    ):
+        with pytest.raises(DatabaseUnavailable, match=r"read-only|readonly") as refused:
+            attempt()
+        assert str(disk) not in str(refused.value)
+    set_database_url("sqlite://")
+    remount(disk, "rw")
+    assert left_over(disk) == []
+    assert left_over(tmp_path) == ["again.zip", "archive.zip", "disk"]

@@ -156,6 +156,13 @@ def test_a_row_that_is_too_long(sound: bytes, screws: ModelAccessor[Screw], monk
         assert "screw.csv has a row of more than" in refusal(with_csv(sound, content, 1), screws)
 
 
+def test_a_line_of_very_many_cells(sound: bytes, screws: ModelAccessor[Screw], monkeypatch: pytest.MonkeyPatch) -> None:
+    """128 MiB of commas are 128 KiB in a zip file, and would be a list of more than 1 GB."""
+    monkeypatch.setattr(archive_reader, "MOST_COMMAS", 1000)
+    for content in (b"id,size\r\n1," + b"," * 2000, b'id,size\r\n1,a"' + b"," * 2000, b'id,size\r\n1,"' + b"," * 2000):
+        assert "screw.csv has a line of more than 1000 commas" in refusal(with_csv(sound, content, 1), screws)
+
+
 def test_an_archive_of_very_many_files(screws: ModelAccessor[Screw], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive_reader, "_LARGEST_READ", 1 << 16)
     assert "too many files" in refusal(packed({f"{number}.csv": b"" for number in range(2000)}), screws)
