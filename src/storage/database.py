@@ -17,6 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel import Session
 
 from storage import scope as scopes
+from storage.damage import forget_damage
 from storage.dialects.base import Dialect
 from storage.dialects.postgresql import POSTGRESQL
 from storage.dialects.sqlite import SQLITE
@@ -297,6 +298,7 @@ def _open(url: str) -> Database:
     except (ImportError, NoSuchModuleError) as error:
         message = f"the driver of {parsed.drivername} is not installed"
         raise ConfigurationError(message, hint="install vention-storage[postgresql]") from error
+    forget_damage()
     gate = dialect.gate_of(engine)
     commits = None if gate is None else GroupCommit(engine, dialect, gate)
     return Database(url=parsed, dialect=dialect, engine=engine, commits=commits, readers=Readers(engine))

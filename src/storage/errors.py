@@ -17,6 +17,7 @@ to do. Exceptions that a hook raises reach the caller unchanged.
     ├── BackupInvalid              a file that is no backup of this database (also a ValueError)
     ├── NotSupported               the database, or what is installed here, cannot do what was asked
     └── DatabaseUnavailable        the database cannot be used now; the same call may succeed later
+        ├── DatabaseDamaged        the file is damaged: a call that needs what is lost fails until a backup is restored
         └── DatabaseBusy           another writer kept its lock longer than the busy timeout
             └── WriteWouldDeadlock waiting would never end: the lock's owner waits for this very thread or task
 """
@@ -167,6 +168,10 @@ class NotSupported(StorageError):
 
 class DatabaseUnavailable(StorageError):
     """The database cannot be used now (disk full, I/O error, lost connection); the same call may succeed later."""
+
+
+class DatabaseDamaged(DatabaseUnavailable):
+    """The file of the database is damaged: a call that needs what is lost fails until a backup is restored."""
 
 
 class DatabaseBusy(DatabaseUnavailable):

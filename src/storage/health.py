@@ -17,6 +17,7 @@ from sqlmodel import SQLModel
 
 from storage.accessor import ModelAccessor
 from storage.auditor import AuditLog, Operation
+from storage.damage import damage_seen_at
 from storage.database import Database, current_database
 from storage.dialects.sqlite_driver import DRIVER, has_wal_reset_bug
 from storage.errors import DatabaseUnavailable
@@ -147,7 +148,7 @@ def _look(database: Database, accessors: tuple[AccessorHealth, ...]) -> Health:
         f"{item.table}.{item.column} {item.what}" if item.column else f"{item.table} {item.what}"
         for item in compare(database.engine, SQLModel.metadata)
     ]
-    reasons = (*_worries(engine, room), *_worries_about_schema(differences))
+    reasons = (*_worries_about_damage(), *_worries(engine, room), *_worries_about_schema(differences))
     return Health(
         status=Status.DEGRADED if reasons else Status.OK,
         reasons=reasons,
@@ -201,6 +202,13 @@ def _last_backup(connection: sa.Connection) -> datetime | None:
     )
     found: datetime | None = connection.scalar(statement)
     return found
+
+
+def _worries_about_damage() -> list[str]:
+    seen = damage_seen_at()
+    return (
+        [] if seen is None else [f"the database is damaged, as was seen at {seen:%Y-%m-%dT%H:%M:%SZ}: restore a backup"]
+    )
 
 
 def _worries(engine: Engine, room: Room) -> list[str]:

@@ -16,7 +16,9 @@ from sqlalchemy import Connection, Engine, Executable
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
+from storage.damage import note_damage
 from storage.dialects.base import Dialect
+from storage.errors import DatabaseDamaged
 from storage.outcomes import Outcomes
 from storage.owner import Owner, current_owner
 from storage.statements import Statement
@@ -261,4 +263,6 @@ class translated:  # noqa: N801 - used like a function; a generator would cost s
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, Exception) and (meaning := self._dialect.translate(error)):
+            if isinstance(meaning, DatabaseDamaged):
+                note_damage()
             raise meaning from error

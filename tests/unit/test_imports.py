@@ -42,6 +42,7 @@ ORDER = {
         "hooks",
         "owner",
         "collector",
+        "damage",
         "dialects",
         "statements",
         "outcomes",

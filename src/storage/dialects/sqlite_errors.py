@@ -8,6 +8,7 @@ from storage.errors import (
     ConfigurationError,
     ConstraintViolation,
     DatabaseBusy,
+    DatabaseDamaged,
     DatabaseUnavailable,
     DuplicateRecord,
     ForeignKeyViolation,
@@ -22,9 +23,12 @@ _UNAVAILABLE = {
     "disk I/O error": "check the disk and its cable or card, then try again",
     "attempt to write a readonly database": "make the database file and its folder writable",
     "unable to open database file": "check that the folder exists and may be written",
-    "database disk image is malformed": "restore a backup",
     "file is not a database": "point the database URL at a SQLite file",
     "rolled back by SQLite": "try the whole transaction again",
+}
+_DAMAGED = {
+    "database disk image is malformed": "restore a backup",
+    "malformed database schema": "stop the app and put a backup in the place of the file",
 }
 _COLUMNS = re.compile(r"constraint failed: (.+)$")
 
@@ -53,6 +57,9 @@ def meaning_of(error: BaseException) -> StorageError | None:
         return ConfigurationError(
             f"the database lacks what the models need: {text}", hint="call bootstrap() when all models are defined"
         )
+    for phrase, hint in _DAMAGED.items():
+        if phrase in text:
+            return DatabaseDamaged(f"the database is damaged: {text}", hint=hint)
     for phrase, hint in _UNAVAILABLE.items():
         if phrase in text:
             return DatabaseUnavailable(f"the database cannot be used: {text}", hint=hint)

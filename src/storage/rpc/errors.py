@@ -14,6 +14,7 @@ from storage.errors import (
     BackupInvalid,
     ConstraintViolation,
     DatabaseBusy,
+    DatabaseDamaged,
     DatabaseUnavailable,
     DuplicateRecord,
     ForeignKeyViolation,
@@ -35,6 +36,7 @@ _CODES: tuple[tuple[type[StorageError], Code], ...] = (
     (ArchiveInvalid, Code.INVALID_ARGUMENT),
     (BackupInvalid, Code.INVALID_ARGUMENT),
     (NotSupported, Code.FAILED_PRECONDITION),
+    (DatabaseDamaged, Code.DATA_LOSS),
     (DatabaseUnavailable, Code.UNAVAILABLE),
 )
 
@@ -80,6 +82,8 @@ def _is_of_hook(error: Exception) -> bool:
 def _text(error: StorageError) -> str:
     if isinstance(error, ConstraintViolation):  # whose text is SQL
         return "a constraint of the table would be broken"
+    if isinstance(error, DatabaseDamaged):  # whose text may have SQL
+        return "the database is damaged; restore a backup"
     if isinstance(error, DatabaseBusy):  # whose text names threads and settings
         return f"the database is busy with {error.task}; try again later" if error.task else _BUSY
     return str(error)

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.auditor import Change, Operation, checked_actor, write_audit
+from storage.damage import forget_damage, note_damage
 from storage.dialects.sqlite import SQLITE
-from storage.errors import DatabaseUnavailable, StorageError
+from storage.errors import DatabaseDamaged, DatabaseUnavailable, StorageError
 from storage.scope import translated
 from storage.transfer.disk import disk_errors_translated, put_in_place, sha256_of
 from storage.transfer.sqlite_file import (
@@ -62,7 +63,8 @@ def backup_to(
 
     Raises:
         NotSupported: The database is not SQLite.
-        StorageError: The database is damaged, or the target is the database itself.
+        DatabaseDamaged: The database is damaged; there is no backup.
+        StorageError: The target is the database itself.
         DatabaseUnavailable: The disk is full, or the folder cannot be written.
         FileNotFoundError: There is no such folder.
 
@@ -101,7 +103,7 @@ def backup_in_memory(*, actor: str = "internal") -> tuple[Backup, bytes]:
 
     Raises:
         NotSupported: The database is not SQLite.
-        StorageError: The database is damaged.
+        DatabaseDamaged: The database is damaged; there is no backup.
         DatabaseUnavailable: The disk is full.
     """
     live = _live()
@@ -137,8 +139,10 @@ def _make(live: LiveDatabase, room: Path, progress: Progress | None) -> tuple[Pa
         with private_connection(made) as copy:
             sound = is_sound(copy)
     if not sound:
+        note_damage()
         message = "the database is damaged, and so is its copy"
-        raise StorageError(message, hint="restore an older backup; PRAGMA integrity_check says what is wrong")
+        raise DatabaseDamaged(message, hint="restore an older backup; PRAGMA integrity_check says what is wrong")
+    forget_damage()
     with disk_errors_translated():
         size, digest = made.stat().st_size, sha256_of(made)
     return made, Backup(filename=made.name, sha256=digest, size=size, taken_at=taken_at)

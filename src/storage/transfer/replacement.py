@@ -17,6 +17,7 @@ from typing import cast
 from sqlalchemy import Connection
 
 from storage.auditor import Change, Operation, write_audit
+from storage.damage import forget_damage
 from storage.dialects.sqlite import SQLITE
 from storage.dialects.sqlite_driver import DRIVER, GatedConnection
 from storage.errors import DatabaseBusy, DatabaseUnavailable
@@ -74,6 +75,7 @@ class Replacement:
             assert self._safety_copy is not None  # noqa: S101 - nothing is replaced without one
             if not self._is_in_place():
                 self._put_back(self._safety_copy)
+        forget_damage()
         self._shorten_log()
         remove_old_safety_copies(self._path, self._safety_copy)
         logger.info("restore of %s: done, the database before is in %s", self._filename, self._safety_copy.name)

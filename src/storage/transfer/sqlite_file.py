@@ -13,8 +13,9 @@ from sqlalchemy import Engine
 
 from storage.database import current_database
 from storage.dialects.sqlite_driver import DRIVER
+from storage.dialects.sqlite_errors import meaning_of
 from storage.dialects.write_gate import WriteGate
-from storage.errors import NotSupported
+from storage.errors import DatabaseDamaged, NotSupported
 from storage.scope import translated
 
 _STEP = 4096
@@ -127,4 +128,9 @@ def copy_database(source: sqlite3.Connection, path: Path, progress: Progress | N
 
 def is_sound(connection: sqlite3.Connection, check: str = "quick_check") -> bool:
     """Whether a database passes a check of SQLite's, `quick_check` or `integrity_check`."""
-    return connection.execute(f"PRAGMA {check}(1)").fetchall() == [("ok",)]
+    try:
+        return connection.execute(f"PRAGMA {check}(1)").fetchall() == [("ok",)]
+    except DRIVER.DatabaseError as error:
+        if isinstance(meaning_of(error), DatabaseDamaged):  # so much that the check gives up
+            return False
+        raise

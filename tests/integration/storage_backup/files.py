@@ -29,6 +29,16 @@ def change(path: Path, *statements: str) -> Path:
     return path
 
 
+def damage(path: Path, table: str) -> None:
+    """Destroy the first page of a table in a file that nobody else uses."""
+    ((page, size),) = rows(
+        path, "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = ?", table
+    )
+    with path.open("rb+") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
 def copied(path: Path, target: Path) -> Path:
     """Copy a file that nobody uses."""
     shutil.copy(path, target)

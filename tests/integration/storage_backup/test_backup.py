@@ -15,12 +15,12 @@ import pytest
 from storage.bootstrap import bootstrap
 from storage.database import set_database_url, transaction
 from storage.dialects.sqlite_driver import DRIVER
-from storage.errors import DatabaseUnavailable, RecordInvalid, StorageError
+from storage.errors import DatabaseDamaged, DatabaseUnavailable, RecordInvalid, StorageError
 from storage.trail import read_trail
 from storage.transfer import backup as backup_module
 from storage.transfer.backup import backup_in_memory, backup_to
 from storage.transfer.restore import restore
-from tests.integration.storage_backup.files import left_over, values
+from tests.integration.storage_backup.files import damage, left_over, values
 from tests.integration.storage_backup.plant import Plant
 from tests.serving import PATIENCE
 
@@ -161,15 +161,12 @@ def test_a_damaged_database_gives_no_backup(declared: Plant, path: Path, tmp_pat
     bootstrap(database_url=f"sqlite:///{path}")
     declared.add_user("Ada")
     set_database_url("sqlite://")
-    (root,) = values(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'user'")
-    with path.open("rb+") as file:
-        file.seek((root - 1) * 4096)
-        file.write(b"\xff" * 4096)
+    damage(path, "user")
     bootstrap(database_url=f"sqlite:///{path}")
 
-    with pytest.raises(StorageError, match="the database is damaged, and so is its copy"):
+    with pytest.raises(DatabaseDamaged, match="the database is damaged, and so is its copy; restore an older backup"):
         backup_to(tmp_path / "backup.sqlite")
-    with pytest.raises(StorageError, match="damaged"):
+    with pytest.raises(DatabaseDamaged):
         backup_in_memory()
 
     set_database_url("sqlite://")

@@ -8,21 +8,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from connectrpc.code import Code
 from sqlalchemy import create_engine, make_url
 
 from communication.app import VentionApp
 from communication.client import ConnectClient
 from communication.decorators import Registry
+from communication.errors import RpcError
 from storage import health as health_module
 from storage.accessor import ModelAccessor
 from storage.bootstrap import bootstrap
+from storage.damage import forget_damage
 from storage.database import get_engine, set_database_url
 from storage.dialects.sqlite_driver import DRIVER
+from storage.errors import DatabaseDamaged
 from storage.health import Engine, Room, Status, check_health
 from storage.transfer.backup import backup_to
 from storage.transfer.restore import restore
 from storage.vention_communication import build_storage_bundle
-from tests.integration.storage_backup.files import change
+from tests.integration.storage_backup.files import change, damage
 from tests.integration.storage_backup.plant import Plant
 from tests.serving import serving
 
@@ -134,6 +138,46 @@ def test_what_worries(found: dict[str, object], room_found: dict[str, object], t
 
     assert len(worries) == (told is not None)
     assert told is None or told in worries[0]
+
+
+@pytest.fixture
+def damaged(plant: Plant, backup: Path, path: Path) -> Plant:
+    """The application on a database whose users are lost."""
+    set_database_url("sqlite://")
+    damage(path, "user")
+    bootstrap(database_url=f"sqlite:///{path}")
+    return plant
+
+
+def test_damage_that_a_call_or_a_backup_has_seen_is_a_reason_until_a_backup_is_restored(
+    damaged: Plant, backup: Path, tmp_path: Path
+) -> None:
+    seen = "the database is damaged, as was seen at 2"
+    assert check_health().status is Status.OK  # which reads too little to see it
+    for see in (damaged.names, lambda: damaged.add_user("Cem"), lambda: backup_to(tmp_path)):
+        with pytest.raises(DatabaseDamaged):
+            see()
+        health = check_health()
+        assert (health.status, [reason[: len(seen)] for reason in health.reasons]) == (Status.DEGRADED, [seen])
+        forget_damage()
+    with pytest.raises(DatabaseDamaged):
+        damaged.names()
+
+    restore(backup)
+
+    assert (check_health().status, damaged.names()) == (Status.OK, ["Ada"])
+
+
+async def test_damage_is_a_data_loss_to_callers(damaged: Plant) -> None:
+    app = VentionApp(name="plant", registry=Registry())
+    app.add_bundle(build_storage_bundle(accessors=[damaged.users]))
+    async with serving(app) as url, ConnectClient(url) as client:
+        for rpc in ("UsersListRecords", "DatabaseBackupSqlite"):
+            with pytest.raises(RpcError, match="^the database is damaged; restore a backup") as told:
+                await client.call(rpc, {})
+            assert told.value.code is Code.DATA_LOSS
+        health = await client.call("DatabaseHealth", {})
+    assert health.status == "degraded"
 
 
 def test_a_database_that_does_not_answer_is_degraded(plant: Plant, path: Path) -> None:

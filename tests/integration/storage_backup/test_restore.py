@@ -18,11 +18,18 @@ from storage.bootstrap import bootstrap
 from storage.database import get_engine, set_database_url, transaction
 from storage.dialects import sqlite_driver
 from storage.dialects.sqlite_driver import DRIVER
-from storage.errors import BackupInvalid, DatabaseBusy, DatabaseUnavailable, NotSupported, WriteWouldDeadlock
+from storage.errors import (
+    BackupInvalid,
+    DatabaseBusy,
+    DatabaseDamaged,
+    DatabaseUnavailable,
+    NotSupported,
+    WriteWouldDeadlock,
+)
 from storage.transfer import replacement, safety_copy, sqlite_file
 from storage.transfer.backup import backup_to
 from storage.transfer.restore import restore
-from tests.integration.storage_backup.files import change, copied, rows, safety_copies, values
+from tests.integration.storage_backup.files import change, copied, damage, rows, safety_copies, values
 from tests.integration.storage_backup.plant import Plant
 from tests.serving import PATIENCE
 
@@ -355,12 +362,9 @@ def test_a_damaged_database_can_be_restored(
     declared.users.insert_many([declared.user(name=f"user {n} " * 100, email="") for n in range(500)])
     made, _ = backup_to(tmp_path / "backup.sqlite")
     set_database_url("sqlite://")
-    (root,) = values(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'user'")
-    with path.open("rb+") as file:
-        file.seek((root - 1) * 4096)
-        file.write(b"\xff" * 4096)
+    damage(path, "user")
     bootstrap(database_url=f"sqlite:///{path}")
-    with pytest.raises(DatabaseUnavailable, match="restore a backup"):
+    with pytest.raises(DatabaseDamaged, match="restore a backup"):
         declared.users.all()
 
     restore(made)

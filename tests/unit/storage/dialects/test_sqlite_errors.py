@@ -14,6 +14,7 @@ from storage.errors import (
     ConfigurationError,
     ConstraintViolation,
     DatabaseBusy,
+    DatabaseDamaged,
     DatabaseUnavailable,
     DuplicateRecord,
     ForeignKeyViolation,
@@ -112,6 +113,14 @@ def test_a_file_that_does_not_open(tmp_path: Path) -> None:
     connection = DRIVER.connect(str(tmp_path / "notes.txt"), isolation_level=None)
     assert type(meaning(connection, "SELECT * FROM sqlite_schema")) is DatabaseUnavailable
     connection.close()
+
+
+def test_a_damaged_file(connection: Any, tmp_path: Path) -> None:
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute("UPDATE sqlite_schema SET sql = 'CREATE TABLE shelf (' WHERE name = 'shelf'")
+    connection.execute("PRAGMA writable_schema = RESET")
+    assert type(meaning(connection, "SELECT * FROM sqlite_schema")) is DatabaseDamaged
+    assert type(meaning_of(DRIVER.DatabaseError("database disk image is malformed"))) is DatabaseDamaged
 
 
 def test_what_is_no_error_of_a_database_has_no_meaning() -> None:

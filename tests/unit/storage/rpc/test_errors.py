@@ -13,6 +13,7 @@ from storage.errors import (
     ConfigurationError,
     ConstraintViolation,
     DatabaseBusy,
+    DatabaseDamaged,
     DatabaseUnavailable,
     DuplicateRecord,
     ForeignKeyViolation,
@@ -62,6 +63,7 @@ def in_hook(error: Exception) -> Callable[[], Any]:
         (ConstraintViolation("CHECK (x > 0)"), Code.FAILED_PRECONDITION),
         (RecordLimitReached("full"), Code.RESOURCE_EXHAUSTED),
         (DatabaseUnavailable("no disk"), Code.UNAVAILABLE),
+        (DatabaseDamaged("CREATE TABLE"), Code.DATA_LOSS),
         (DatabaseBusy("thread 7 waits"), Code.UNAVAILABLE),
         (WriteWouldDeadlock("thread 7 waits"), Code.UNAVAILABLE),
     ],
@@ -86,7 +88,9 @@ def test_what_a_hook_wrote_is_no_field_of_the_request() -> None:
     assert told(in_hook(DuplicateRecord("twice", columns=["badge"]))).violations == ()
 
 
-@pytest.mark.parametrize("error", [ConstraintViolation("CHECK (x > 0)"), DatabaseBusy("thread 7 waits")])
+@pytest.mark.parametrize(
+    "error", [ConstraintViolation("CHECK (x > 0)"), DatabaseBusy("thread 7 waits"), DatabaseDamaged("CHECK (x > 0)")]
+)
 def test_sql_and_threads_are_not_told(error: StorageError) -> None:
     text = told(raising(error)).message
     assert "CHECK" not in text
