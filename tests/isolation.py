@@ -19,7 +19,7 @@ def fresh_registries() -> Iterator[None]:
     """Forget, at the end, the models and decorated functions that were declared meanwhile, and close the database."""
     tables = {*SQLModel.metadata.tables, str(AuditLog.__tablename__)}
     noted = (default_registry._actions, default_registry._streams)
-    accessors = dict(served._by_table)
+    accessors, components = dict(served._by_table), set(served._components)
     default_registry._actions, default_registry._streams = {}, {}
     try:
         yield
@@ -27,6 +27,7 @@ def fresh_registries() -> Iterator[None]:
         default_registry._actions, default_registry._streams = noted
         served._by_table.clear()
         served._by_table.update(accessors)
+        served._components.intersection_update(components)
         for name in set(SQLModel.metadata.tables) - tables:
             SQLModel.metadata.remove(SQLModel.metadata.tables[name])
         database._door.close_another("")

@@ -132,7 +132,7 @@ def checked_actor(actor: Any) -> str:
         return actor
     message = f"must be one line of at most {LONGEST_ACTOR} characters that names who did it"
     problem = Problem(field="actor", message=message)
-    raise RecordInvalid(AuditLog.__name__, [problem])
+    raise RecordInvalid("the request", [problem])
 
 
 def highest_id(scope: Scope, component: str) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from storage.auditor import AuditLog
+from storage.auditor import AuditLog, Operation
 from storage.errors import Problem, RecordInvalid
 from storage.reader import read
 from storage.statements import Statement
@@ -21,7 +21,10 @@ DEFAULT_LIMIT = 100
 HIGHEST_LIMIT = 1000
 """How many entries are read at most at once."""
 
+_OPERATIONS = {item.value for item in Operation}
+_OPERATIONS_SHOWN = ", ".join(item.value for item in Operation)
 _TABLE = cast(sa.Table, AuditLog.__table__)  # type: ignore[attr-defined]
+_NAMES = tuple(column.name for column in _TABLE.columns)
 _LIMIT, _OFFSET = "vention_limit", "vention_offset"
 
 
@@ -40,7 +43,7 @@ class AuditEntry:
     record_key: str
     """The record's key as text, for every kind of key."""
     operation: str
-    """What was done: `create`, `update`, `delete`, `soft_delete`, `restore`."""
+    """What was done, an `Operation`: `create`, `update`, `delete`, `soft_delete`, `restore`, `backup`."""
     actor: str
     """Who did it."""
     before: Mapping[str, Any] | None
@@ -71,11 +74,11 @@ def read_trail(
     """Read entries of the audit trail that pass every filter given, the newest first.
 
     Args:
-        component: The component name of the accessor that wrote.
+        component: The component name of the accessor that wrote; `database` for what was done to the database itself.
         record_id: The record's key, where it is an integer.
         record_key: The record's key as text, for every kind of key.
         actor: Who did it.
-        operation: What was done: `create`, `update`, `delete`, `soft_delete`, `restore`.
+        operation: What was done, an `Operation`: `create`, `update`, `delete`, `soft_delete`, `restore`, `backup`.
         since: The earliest time, aware.
         until: The time before which it was, aware.
         limit: How many entries at most, from 1 to 1000.
@@ -85,7 +88,7 @@ def read_trail(
         The entries.
 
     Raises:
-        RecordInvalid: A time is naive, or the limit or the offset is out of bounds.
+        RecordInvalid: A time is naive, the limit or the offset is out of bounds, or there is no such operation.
         DatabaseUnavailable: The database cannot be read now.
 
     Example:
@@ -103,27 +106,30 @@ def read_trail(
         >>> [(entry.actor, entry.operation, entry.changed) for entry in read_trail(component="bins")]
         [('ben', 'update', ('content',)), ('ana', 'create', ('id', 'content'))]
     """
-    _check(since=since, until=until, limit=limit, offset=offset)
-    filters: dict[str, Any] = {
-        "component": component,
-        "record_id": None if record_id is None else str(record_id),
-        "record_key": record_key,
-        "actor": actor,
-        "operation": operation,
-        "since": since and since.astimezone(UTC),
-        "until": until and until.astimezone(UTC),
-    }
-    given = {name: value for name, value in filters.items() if value is not None}
+    _check(operation=operation, since=since, until=until, limit=limit, offset=offset)
+    given = _given(
+        component=component,
+        record_id=None if record_id is None else str(record_id),
+        record_key=record_key,
+        actor=actor,
+        operation=operation,
+        since=since and since.astimezone(UTC),
+        until=until and until.astimezone(UTC),
+    )
     if any("\0" in value for value in given.values() if isinstance(value, str)):
         return []  # PostgreSQL would refuse it, and no entry has it
     rows = read(_statement(frozenset(given)), {**given, _LIMIT: limit, _OFFSET: offset})
-    names = [column.name for column in _TABLE.columns]
-    return [AuditEntry(**dict(zip(names, row, strict=True))) for row in rows]
+    return [AuditEntry(**dict(zip(_NAMES, row, strict=True))) for row in rows]
 
 
-def _check(*, since: datetime | None, until: datetime | None, limit: int, offset: int) -> None:
+def _given(**filters: Any) -> dict[str, Any]:
+    return {name: value for name, value in filters.items() if value is not None}
+
+
+def _check(*, operation: str | None, since: datetime | None, until: datetime | None, limit: int, offset: int) -> None:
     naive = "must be aware: use datetime.now(timezone.utc), not datetime.now()"
     found = {
+        "operation": None if operation is None or operation in _OPERATIONS else f"must be one of {_OPERATIONS_SHOWN}",
         "since": naive if since and since.utcoffset() is None else None,
         "until": naive if until and until.utcoffset() is None else None,
         "limit": None if 1 <= limit <= HIGHEST_LIMIT else f"must be from 1 to {HIGHEST_LIMIT}",
@@ -131,7 +137,7 @@ def _check(*, since: datetime | None, until: datetime | None, limit: int, offset
     }
     problems = [Problem(field=name, message=message) for name, message in found.items() if message]
     if problems:
-        raise RecordInvalid(AuditLog.__name__, problems)
+        raise RecordInvalid("the request", problems)
 
 
 @functools.cache

@@ -18,12 +18,21 @@ from storage.scope import translated
 
 _lock = threading.Lock()
 _by_table: dict[str, ModelAccessor[Any]] = {}
+_components: set[str] = set()
 
 
 def note_served(accessors: Iterable[ModelAccessor[Any]]) -> None:
     """Note that a bundle serves these; of several accessors of one table, the last one counts."""
+    noted = list(accessors)
     with _lock:
-        _by_table.update({accessor.codec.table.fullname: accessor for accessor in accessors})
+        _by_table.update({accessor.codec.table.fullname: accessor for accessor in noted})
+        _components.update(accessor.component for accessor in noted)
+
+
+def served_components() -> frozenset[str]:
+    """The component names of all accessors that were noted."""
+    with _lock:
+        return frozenset(_components)
 
 
 def served_accessors() -> tuple[ModelAccessor[Any], ...]:

@@ -16,7 +16,10 @@ from communication.entries import ActionEntry
 from communication.wire.free_json import MAX_DEPTH
 from storage import trail
 from storage.database import in_thread
+from storage.errors import Problem, RecordInvalid
 from storage.rpc.errors import told_to_caller
+from storage.rpc.served import served_components
+from storage.transfer.backup import COMPONENT
 from storage.values import JSON_INTEGER
 
 
@@ -24,7 +27,7 @@ class ReadAuditRequest(BaseModel):
     """What DatabaseReadAudit is asked with: an entry must pass every filter that is present."""
 
     component: str | None = None
-    """The component name of the accessor that wrote."""
+    """The component name of the accessor that wrote; `database` for backups and restores of the whole."""
     record_id: Int64 | None = None
     """The record's key, where it is an integer."""
     record_key: str | None = None
@@ -32,11 +35,11 @@ class ReadAuditRequest(BaseModel):
     actor: str | None = None
     """Who did it."""
     operation: str | None = None
-    """What was done: `create`, `update`, `delete`, `soft_delete`, `restore`."""
+    """What was done: `create`, `update`, `delete`, `soft_delete`, `restore`, `backup`."""
     since: datetime | None = None
-    """The earliest time."""
+    """The earliest time, itself included."""
     until: datetime | None = None
-    """The time before which it was."""
+    """The time before which it was, itself excluded."""
     limit: int = trail.DEFAULT_LIMIT
     """How many entries at most, from 1 to 1000."""
     offset: Int64 = 0
@@ -57,7 +60,7 @@ class DatabaseAuditEntry(BaseModel):
     record_key: str
     """The record's key as text, for every kind of key."""
     operation: str
-    """What was done: `create`, `update`, `delete`, `soft_delete`, `restore`."""
+    """What was done: `create`, `update`, `delete`, `soft_delete`, `restore`, `backup`."""
     actor: str
     """Who did it."""
     before: Any | None = None
@@ -93,7 +96,18 @@ def trail_entries() -> list[ActionEntry]:
 
 def _read(request: ReadAuditRequest) -> Mapping[str, Any]:
     filters = {name: getattr(request, name) for name in ReadAuditRequest.model_fields}
-    return {"entries": [_printed(entry) for entry in trail.read_trail(**filters)]}
+    entries = trail.read_trail(**filters)
+    if not entries and request.component is not None:
+        _check_component(request.component)
+    return {"entries": [_printed(entry) for entry in entries]}
+
+
+def _check_component(name: str) -> None:
+    """Refuse a name that is in no use, unless the trail knows it from a time when it was."""
+    known = {*served_components(), COMPONENT}
+    if name not in known and not trail.read_trail(component=name, limit=1):
+        message = f"must be one that is served, or that the trail has entries of: {', '.join(sorted(known))}"
+        raise RecordInvalid("the request", [Problem(field="component", message=message)])
 
 
 def _printed(entry: trail.AuditEntry) -> Mapping[str, Any]:

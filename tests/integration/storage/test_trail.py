@@ -14,7 +14,7 @@ from sqlmodel import SQLModel
 
 from storage import trail
 from storage.accessor import ModelAccessor
-from storage.auditor import AuditLog
+from storage.auditor import AuditLog, Operation
 from storage.database import transaction
 from storage.errors import RecordInvalid
 from storage.schema.upgrade import upgrade
@@ -88,6 +88,7 @@ def test_a_hundred_entries_unless_told_otherwise(bins: ModelAccessor[Bin]) -> No
         ({"limit": 1001}, "limit"),
         ({"offset": -1}, "offset"),
         ({"offset": 2**63}, "offset"),
+        ({"operation": "insert"}, "operation"),
         ({"since": NOON.replace(tzinfo=None)}, "since"),
         ({"until": NOON.replace(tzinfo=None)}, "until"),
     ],
@@ -96,6 +97,13 @@ def test_what_cannot_be_asked(arguments: dict[str, Any], field: str) -> None:
     with pytest.raises(RecordInvalid) as caught:
         read_trail(**arguments)
     assert [problem.field for problem in caught.value.problems] == [field]
+    assert str(caught.value).startswith(f"the request is invalid: {field} must ")
+
+
+@pytest.mark.usefixtures("entries")
+@pytest.mark.parametrize("operation", Operation)
+def test_every_operation_can_be_asked_for(operation: Operation) -> None:
+    assert {entry.operation for entry in read_trail(operation=operation)} <= {operation.value}
 
 
 def test_what_changed(recipes: ModelAccessor[Recipe]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from communication.client import ConnectClient
+from storage.accessor import ModelAccessor
 from storage.auditor import AuditLog
 from storage.database import transaction
 from tests.integration.storage_rpc.cell import Caller, Cell
@@ -62,17 +63,44 @@ async def test_filters(cell: Cell) -> None:
     assert await ids(cell.call, since=middle, component="people") == [3, 2]
     assert await ids(cell.call, until=middle) == [1]
     assert await ids(cell.call, limit=1, offset=2) == [2]
-    assert await ids(cell.call, component="nothing") == []
+    assert await ids(cell.call, component="errands") == []  # served, and nothing written yet
+    assert await ids(cell.call, component="database") == []
+    assert await ids(cell.call, component="people", actor="nobody") == []
 
 
 @pytest.mark.parametrize(
     ("request_", "field"),
-    [({"limit": 0}, "limit"), ({"limit": 1001}, "limit"), ({"offset": "-1"}, "offset"), ({"since": "today"}, "since")],
+    [
+        ({"limit": 0}, "limit"),
+        ({"limit": 1001}, "limit"),
+        ({"offset": "-1"}, "offset"),
+        ({"since": "today"}, "since"),
+        ({"operation": "insert"}, "operation"),
+        ({"operation": ""}, "operation"),
+        ({"component": "peple"}, "component"),
+        ({"component": "people\0"}, "component"),
+        ({"component": ""}, "component"),
+    ],
 )
 async def test_what_cannot_be_asked(call: Caller, request_: dict[str, Any], field: str) -> None:
     answer = await call("DatabaseReadAudit", request_)
     assert answer.error == (400, "invalid_argument")
     assert set(answer.violations) == {field}
+    assert "AuditLog" not in answer.body["message"]
+
+
+async def test_what_can_be_asked_is_named(cell: Cell) -> None:
+    answer = await cell.call("DatabaseReadAudit", {"operation": "insert"})
+    names = "create, update, delete, soft_delete, restore, backup"
+    assert answer.body["message"] == f"the request is invalid: operation must be one of {names}"
+    answer = await cell.call("DatabaseReadAudit", {"component": "peple"})
+    assert "of: database, errands, " in answer.violations["component"]
+
+
+async def test_a_component_of_an_older_version_of_the_app_is_found(cell: Cell) -> None:
+    ModelAccessor(Person, "staff").insert(Person(name="Ada"))
+    assert await ids(cell.call, component="staff") == [1]
+    assert await ids(cell.call, component="staff", actor="nobody") == []
 
 
 async def test_numbers_that_a_double_cannot_hold_are_texts(cell: Cell) -> None:
