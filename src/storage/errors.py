@@ -147,19 +147,38 @@ class ArchiveInvalid(StorageError, ValueError):
         self.problems = tuple(problems)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BadRow:
+    """A row of a backup that no accessor can have written, or that none could read."""
+
+    table: str
+    """Its table."""
+    key: str
+    """Its key as text."""
+    column: str
+    """The attribute whose value is wrong."""
+    message: str
+    """What is wrong with it."""
+
+    def __str__(self) -> str:
+        return f"{self.table} {self.key}: {self.column} {self.message}"
+
+
 class BackupInvalid(StorageError, ValueError):
     """A file that cannot be restored; the database stayed as it was.
 
     Args:
         message: What is wrong.
         check: The check that the file failed: `size`, `header`, `quick_check`, `integrity_check`,
-            `foreign_key_check` or `schema`.
+            `foreign_key_check`, `schema` or `rows`.
+        rows: The rows that were refused, where these are the reason: the first twenty.
         hint: What to do about it.
     """
 
-    def __init__(self, message: str, *, check: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, check: str, rows: Sequence[BadRow] = (), hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.check = check
+        self.rows = tuple(rows)
 
 
 class NotSupported(StorageError):

@@ -48,7 +48,7 @@ class RestoreSqliteRequest(BaseModel):
     filename: str = ""
     """What the audit trail is to call it."""
     integrity_check: bool = True
-    """Whether its indexes are compared with its tables, too, which takes longer."""
+    """Whether its indexes are compared with its tables, and each row with its model, too, which takes longer."""
     dry_run: bool = False
     """Whether to stop before anything changes."""
     actor: str = ""

@@ -95,7 +95,8 @@ def _violations(error: StorageError, path: FieldPath) -> list[FieldViolation]:
     if isinstance(error, RecordInvalid):
         return [FieldViolation(field=path(item.field), description=item.message) for item in error.problems]
     if isinstance(error, BackupInvalid):
-        return [FieldViolation(field=path("bytes"), description=str(error))]
+        told = [str(row) for row in error.rows] or [str(error)]
+        return [FieldViolation(field=path("bytes"), description=text) for text in told]
     if isinstance(error, ArchiveInvalid):
         return [
             FieldViolation(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import URL, Engine, event, text
+from sqlalchemy import URL, Dialect, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
@@ -21,6 +21,7 @@ from storage.errors import BackupInvalid, DatabaseUnavailable
 from storage.schema.comparison import compare
 from storage.schema.table_text import quote
 from storage.schema.upgrade import upgrade
+from storage.transfer.rows import bad_rows
 from storage.transfer.sqlite_file import LiveDatabase, distrust, is_sound, private_connection
 
 logger = logging.getLogger("storage")
@@ -65,8 +66,8 @@ def take_candidate(
         source: The file.
         live: The database that it would replace.
         room: The workspace.
-        integrity_check: Whether indexes are compared with their tables and constraints with the rows, too, which takes
-            longer.
+        integrity_check: Whether indexes are compared with their tables, and constraints and models with the rows, too,
+            which takes longer.
         max_bytes: The largest file that is taken.
 
     Raises:
@@ -88,6 +89,8 @@ def take_candidate(
         if found_page_size != page_size:
             path = _with_page_size(connection, page_size, room / "resized.sqlite")
     rows = _check_tables(path)
+    if integrity_check:
+        _check_rows(path, live.engine.dialect)
     return Candidate(path=path, sha256=digest, size=size, rows=rows)
 
 
@@ -185,6 +188,16 @@ def _check_tables(path: Path) -> dict[str, int]:
                 for name in sorted(names)
             }
     return counts
+
+
+def _check_rows(path: Path, dialect: Dialect) -> None:
+    """Refuse rows that would make the calls that read them fail."""
+    with faults_of_file("rows"), private_connection(path) as connection:
+        found = bad_rows(connection, dialect, SQLModel.metadata)
+    if found:
+        message = f"rows of the file are not what the app writes: {_some([str(row) for row in found])}"
+        hint = "choose another backup, or restore it without integrity_check"
+        raise BackupInvalid(message, check="rows", rows=found, hint=hint)
 
 
 @contextmanager

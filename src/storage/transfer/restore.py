@@ -65,7 +65,8 @@ def restore(
         source: The backup, a path or a file opened for reading bytes.
         filename: What the audit trail calls it; the file's own name unless given.
         actor: Who does it, for the audit trail.
-        integrity_check: Whether the backup's indexes are compared with its tables, too, which takes longer.
+        integrity_check: Whether the backup's indexes are compared with its tables, and each row with its model, too,
+            which takes longer.
         dry_run: Whether to stop before anything changes.
         max_bytes: The largest backup that is taken, in bytes.
 

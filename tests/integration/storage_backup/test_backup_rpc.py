@@ -22,7 +22,7 @@ from storage.bootstrap import bootstrap
 from storage.database import set_database_url
 from storage.trail import read_trail
 from storage.vention_communication import build_storage_bundle
-from tests.integration.storage_backup.files import left_over, safety_copies, values
+from tests.integration.storage_backup.files import change, left_over, safety_copies, values
 from tests.integration.storage_backup.plant import Plant
 from tests.serving import eventually, serving
 
@@ -45,6 +45,12 @@ def make_app(plant: Plant, max_upload_bytes: int = 1 << 30) -> VentionApp:
 def content(backup: Path) -> bytes:
     """A backup with Ada; in the database there is Bob as well."""
     return backup.read_bytes()
+
+
+@pytest.fixture
+def with_bad_row(backup: Path) -> bytes:
+    """The same with a name that is no text."""
+    return change(backup, "UPDATE user SET name = x'ff'").read_bytes()
 
 
 @pytest.fixture
@@ -158,6 +164,16 @@ async def test_a_file_that_cannot_be_restored_is_an_invalid_argument(
 
     assert plant.names() == ["Ada", "Bob"]
     assert safety_copies(path) == []
+
+
+async def test_each_bad_row_of_a_file_is_a_violation(client: ConnectClient, plant: Plant, with_bad_row: bytes) -> None:
+    with pytest.raises(RpcError, match="rows of the file are not what the app writes") as refused:
+        await client.call("DatabaseRestoreSqlite", {"bytes": with_bad_row, "dry_run": True})
+
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    assert [(item.field, item.description) for item in refused.value.violations] == [
+        ("bytes", "user 1: name is kept as bytes, not as text")
+    ]
 
 
 async def test_a_request_above_the_limit_is_refused_before_it_is_read(plant: Plant, content: bytes) -> None:
