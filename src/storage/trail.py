@@ -107,23 +107,28 @@ def read_trail(
         [('ben', 'update', ('content',)), ('ana', 'create', ('id', 'content'))]
     """
     _check(operation=operation, since=since, until=until, limit=limit, offset=offset)
-    given = _given(
-        component=component,
-        record_id=None if record_id is None else str(record_id),
-        record_key=record_key,
-        actor=actor,
-        operation=operation,
-        since=since and since.astimezone(UTC),
-        until=until and until.astimezone(UTC),
-    )
+    filters = {
+        "component": component,
+        "record_id": record_id,
+        "record_key": record_key,
+        "actor": actor,
+        "operation": operation,
+        "since": since,
+        "until": until,
+    }
+    given = {name: _as_kept(value) for name, value in filters.items() if value is not None}
+    return _find(given, limit, offset)
+
+
+def _as_kept(value: str | int | datetime) -> str | datetime:
+    return value.astimezone(UTC) if isinstance(value, datetime) else str(value)
+
+
+def _find(given: Mapping[str, str | datetime], limit: int, offset: int) -> list[AuditEntry]:
     if any("\0" in value for value in given.values() if isinstance(value, str)):
         return []  # PostgreSQL would refuse it, and no entry has it
     rows = read(_statement(frozenset(given)), {**given, _LIMIT: limit, _OFFSET: offset})
     return [AuditEntry(**dict(zip(_NAMES, row, strict=True))) for row in rows]
-
-
-def _given(**filters: Any) -> dict[str, Any]:
-    return {name: value for name, value in filters.items() if value is not None}
 
 
 def _check(*, operation: str | None, since: datetime | None, until: datetime | None, limit: int, offset: int) -> None:
