@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import require
 from tests.torture.ledger import Ledger
 from tests.torture.program import Program
+from tests.torture.volatile_cache import compiled, environment, reboot
 from tests.torture.workshop import prepare_file
 
 pytestmark = [
@@ -22,7 +21,6 @@ pytestmark = [
 
 SEED = 21
 FILE = "parts.db"
-SECTOR = 512
 WAIT_FOR_JOBS = 400
 """How many acknowledgements to wait for, at most, before the power is cut."""
 OFTEN = "wal_autocheckpoint = 50"
@@ -42,9 +40,9 @@ class Machine:
 
     def run(self, name: str, jobs: int, *options: str) -> None:
         """Work until so many jobs are acknowledged, and go dead."""
-        environment = {"LD_PRELOAD": str(self.shim), "VOLATILE_CACHE_DISK": str(self.disk)}
+        surroundings = environment(self.shim, self.cache, self.disk)
         url = f"sqlite:///{self.cache / FILE}"
-        with Program(self.ledger, "tests.torture.worker", url, name, *options, environment=environment) as program:
+        with Program(self.ledger, "tests.torture.worker", url, name, *options, environment=surroundings) as program:
             program.listen_for("done", jobs)
 
     def reboot(self, *, reached: float = 0.0) -> Path:
@@ -53,12 +51,7 @@ class Machine:
         Args:
             reached: Of what was written and not synced, the part that has reached the disk all the same.
         """
-        for file in self.disk.iterdir():
-            kept, written = file.read_bytes(), (self.cache / file.name).read_bytes()
-            file.write_bytes(torn(kept, written, reached, self.chance))
-        shutil.rmtree(self.cache)
-        self.disk.rename(self.cache)
-        self.disk.mkdir()
+        reboot(self.cache, self.disk, reached=reached, chance=self.chance)
         copy = self.folder / "copy"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.cache, copy)
@@ -66,25 +59,10 @@ class Machine:
         return copy / FILE
 
 
-def torn(kept: bytes, written: bytes, reached: float, chance: random.Random) -> bytes:
-    """What is on a disk that some sectors have reached, and others not."""
-    if chance.random() >= reached:  # neither has the new length of the file
-        written = written[: len(kept)].ljust(len(kept), b"\0")
-    result = bytearray(kept[: len(written)].ljust(len(written), b"\0"))
-    for start in range(0, len(result), SECTOR):
-        if chance.random() < reached:
-            result[start : start + SECTOR] = written[start : start + SECTOR]
-    return bytes(result)
-
-
 @pytest.fixture(scope="module")
 def cache_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The layer between the programs under test and the disk, compiled."""
-    compiler = require(shutil.which("cc"), "cc, a C compiler,")
-    library = tmp_path_factory.mktemp("library") / "volatile_cache.so"
-    source = Path(__file__).with_name("volatile_cache.c")
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl", "-lpthread"], check=True)
-    return library
+    return compiled(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture
