@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from sqlalchemy import URL, Dialect, Engine, event, text
+from sqlalchemy import URL, Connection, Dialect, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
@@ -33,8 +33,30 @@ _MOST_NAMED = 5
 _OWN_FAULTS = ("disk is full", "disk I/O error", "unable to open", "is locked")  # what is no fault of the file
 _ANOTHER = "choose another backup"
 
+_HIGHEST_COUNT = 2**63 - 2  # one more, and SQLite has no key left for the next row
+# What runs code of its own, or decides which rows may be written: triggers, views, virtual tables, and the indexes that
+# are unique, leave rows out or hold the results of expressions.
+_EXTRAS = """
+SELECT type, name, sql FROM sqlite_schema AS item
+WHERE type NOT IN ('table', 'index') OR (type = 'table' AND rootpage = 0) OR (
+  type = 'index' AND sql IS NOT NULL AND (
+    EXISTS (SELECT 1 FROM pragma_index_list(item.tbl_name) AS list
+      WHERE list.name = item.name AND (list."unique" OR list.partial))
+    OR EXISTS (SELECT 1 FROM pragma_index_xinfo(item.name) WHERE cid = -2)))
+"""
+
 Extra = tuple[str, str, str]
-"""Type, name and SQL of a trigger, view or virtual table."""
+"""Type, name and SQL of something in a schema."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Traits:
+    """What the files of one application have in common."""
+
+    page_size: int
+    encoding: str
+    application: int
+    extras: frozenset[Extra]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +100,15 @@ def take_candidate(
     digest, size = _receive(source, path, max_bytes)
     _check_encoding_number(path)
     with live.connection() as connection:
-        page_size, encoding, expected = _traits(connection)
+        expected = _traits(connection)
     with faults_of_file("header"), private_connection(path) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute(f"PRAGMA user_version = {version}")  # a file of a later format can be read, but not written
         _check_soundness(connection, integrity_check=integrity_check)
-        _check_kind(connection, encoding, expected)
-        found_page_size, _, _ = _traits(connection)
-        if found_page_size != page_size:
-            path = _with_page_size(connection, page_size, room / "resized.sqlite")
+        _check_kind(connection, expected)
+        if _traits(connection).page_size != expected.page_size:
+            path = _with_page_size(connection, expected.page_size, room / "resized.sqlite")
     rows = _check_tables(path)
     if integrity_check:
         _check_rows(path, live.engine.dialect)
@@ -120,15 +141,16 @@ def _check_encoding_number(path: Path) -> None:
         raise BackupInvalid("the file does not say how it keeps text", check="header", hint=_ANOTHER)
 
 
-def _traits(connection: sqlite3.Connection) -> tuple[int, str, frozenset[Extra]]:
-    """Page size, text encoding, and everything in the schema that can run code of its own."""
-    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-    (encoding,) = connection.execute("PRAGMA encoding").fetchone()
-    extras = connection.execute(
-        "SELECT type, name, sql FROM sqlite_schema"
-        " WHERE type NOT IN ('table', 'index') OR (type = 'table' AND rootpage = 0)"
+def _traits(connection: sqlite3.Connection) -> _Traits:
+    def pragma(name: str) -> Any:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+    return _Traits(
+        page_size=pragma("page_size"),
+        encoding=pragma("encoding"),
+        application=pragma("application_id"),
+        extras=frozenset(connection.execute(_EXTRAS).fetchall()),
     )
-    return page_size, encoding, frozenset(extras.fetchall())
 
 
 def _check_soundness(connection: sqlite3.Connection, *, integrity_check: bool) -> None:
@@ -144,13 +166,21 @@ def _check_soundness(connection: sqlite3.Connection, *, integrity_check: bool) -
             raise BackupInvalid(message, check="foreign_key_check", hint=_ANOTHER)
 
 
-def _check_kind(connection: sqlite3.Connection, encoding: str, expected: frozenset[Extra]) -> None:
+def _check_kind(connection: sqlite3.Connection, expected: _Traits) -> None:
     with faults_of_file("schema"):
-        _, found_encoding, extras = _traits(connection)
-        if found_encoding != encoding:
-            message = f"the file keeps text as {found_encoding}, the database as {encoding}"
+        found = _traits(connection)
+        if found.encoding != expected.encoding:
+            message = f"the file keeps text as {found.encoding}, the database as {expected.encoding}"
             raise BackupInvalid(message, check="schema", hint="copy its rows into a database of that encoding")
-        unexpected = sorted(f"{kind} {name}" for kind, name, _ in extras - expected)
+        if found.application not in {0, expected.application}:
+            message = f"the file belongs to another application, with the application_id {found.application}"
+            raise BackupInvalid(message, check="schema", hint=_ANOTHER)
+        declared = {index.name for table in SQLModel.metadata.tables.values() for index in table.indexes}
+        unexpected = sorted(
+            f"{kind} {name}"
+            for kind, name, _ in found.extras - expected.extras
+            if kind != "index" or name not in declared  # which the comparison with the models looks at
+        )
         if unexpected:
             message = f"the file has what the database does not have: {_some(unexpected)}"
             hint = "remove it from the file, if it belongs to you"
@@ -177,9 +207,7 @@ def _check_tables(path: Path) -> dict[str, int]:
             message = f"the file is not what the models say: {_some(lines)}"
             raise BackupInvalid(message, check="schema", hint="choose a backup of this version of the app")
         with engine.connect() as connection:
-            if not connection.scalar(text("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")):
-                message = "the file has no AUTOINCREMENT keys, so ids could come back"
-                raise BackupInvalid(message, check="schema", hint=_ANOTHER)
+            _check_counters(connection)
             names = connection.exec_driver_sql(
                 "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
             ).scalars()
@@ -188,6 +216,18 @@ def _check_tables(path: Path) -> dict[str, int]:
                 for name in sorted(names)
             }
     return counts
+
+
+def _check_counters(connection: Connection) -> None:
+    """Refuse a file that does not say which ids were given out."""
+    if not connection.scalar(text("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")):
+        message = "the file has no AUTOINCREMENT keys, so ids could come back"
+        raise BackupInvalid(message, check="schema", hint=_ANOTHER)
+    odd = "SELECT name FROM sqlite_sequence WHERE typeof(seq) != 'integer' OR seq NOT BETWEEN 0 AND :highest"
+    name = connection.scalar(text(odd), {"highest": _HIGHEST_COUNT})
+    if name is not None:
+        message = f"the file does not tell which ids of {name} come next"
+        raise BackupInvalid(message, check="schema", hint=_ANOTHER)
 
 
 def _check_rows(path: Path, dialect: Dialect) -> None:

@@ -42,6 +42,7 @@ def refused(file: Path, plant: Plant, database: Path, *, integrity_check: bool =
         b"SQLite",
         b"PK\x03\x04 an archive",
         JUNK,
+        CHANCE.randbytes(8 * 4096),  # as if it were encrypted
         b"SQLite format 3\0",
         b"SQLite format 3\0" + JUNK,
         b"SQLite format 3\0" + bytes(100_000),
@@ -102,9 +103,11 @@ def test_references_to_nowhere_are_refused(plant: Plant, backup: Path, path: Pat
         ("CREATE TRIGGER evil AFTER INSERT ON user BEGIN DELETE FROM job; END", "trigger evil"),
         ("CREATE VIEW evil AS SELECT * FROM user", "view evil"),
         ("CREATE VIRTUAL TABLE evil USING fts5(text)", "table evil"),
+        ("CREATE UNIQUE INDEX evil ON user (email)", "index evil"),
+        ("CREATE INDEX evil ON user (name) WHERE abs(id) > 1", "index evil"),
     ],
 )
-def test_what_could_run_code_of_its_own_is_refused_unless_the_database_has_the_same(
+def test_what_could_run_code_or_keep_rows_out_is_refused_unless_the_database_has_the_same(
     plant: Plant, backup: Path, path: Path, statement: str, what: str
 ) -> None:
     change(backup, statement)
@@ -115,6 +118,45 @@ def test_what_could_run_code_of_its_own_is_refused_unless_the_database_has_the_s
 
     change(path, statement)
     restore(backup)
+    assert plant.names() == ["Ada"]
+
+
+@pytest.mark.parametrize("index", ["UNIQUE INDEX evil ON user (1)", "INDEX evil ON user (abs(id))"])
+def test_an_index_on_expressions_is_refused(plant: Plant, backup: Path, path: Path, index: str) -> None:
+    change(backup, f"CREATE {index}")
+
+    assert "index evil" in str(refused(backup, plant, path))
+
+
+def test_an_index_that_changes_nothing_but_speed_does_not_matter(plant: Plant, backup: Path) -> None:
+    change(backup, "CREATE INDEX by_name ON user (name)")
+
+    restore(backup)
+
+    assert plant.names() == ["Ada"]
+
+
+@pytest.mark.parametrize("count", ["'abc'", "-5", "1.5", "9223372036854775807", "NULL"])
+def test_a_counter_of_ids_that_counts_nothing_is_refused(plant: Plant, backup: Path, path: Path, count: str) -> None:
+    change(backup, f"UPDATE sqlite_sequence SET seq = {count} WHERE name = 'user'")  # noqa: S608
+
+    assert "does not tell which ids of user come next" in str(refused(backup, plant, path))
+
+
+def test_a_file_of_another_application_is_refused(plant: Plant, backup: Path, path: Path) -> None:
+    change(backup, "PRAGMA application_id = 77")
+    assert "belongs to another application, with the application_id 77" in str(refused(backup, plant, path))
+
+    change(path, "PRAGMA application_id = 77")
+    restore(backup)
+    assert plant.names() == ["Ada"]
+
+
+def test_a_file_from_before_the_application_had_an_id_is_restored(plant: Plant, backup: Path, path: Path) -> None:
+    change(path, "PRAGMA application_id = 77")
+
+    restore(backup)
+
     assert plant.names() == ["Ada"]
 
 
