@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from sqlalchemy import URL, Connection, Dialect, Engine, event, text
 from sqlalchemy.exc import DBAPIError
@@ -23,6 +23,7 @@ from storage.schema.table_text import quote
 from storage.schema.upgrade import upgrade
 from storage.transfer.rows import bad_rows
 from storage.transfer.sqlite_file import LiveDatabase, distrust, is_sound, private_connection
+from storage.transfer.traits import Traits, traits_of
 
 logger = logging.getLogger("storage")
 
@@ -34,29 +35,6 @@ _OWN_FAULTS = ("disk is full", "disk I/O error", "unable to open", "is locked") 
 _ANOTHER = "choose another backup"
 
 _HIGHEST_COUNT = 2**63 - 2  # one more, and SQLite has no key left for the next row
-# What runs code of its own, or decides which rows may be written: triggers, views, virtual tables, and the indexes that
-# are unique, leave rows out or hold the results of expressions.
-_EXTRAS = """
-SELECT type, name, sql FROM sqlite_schema AS item
-WHERE type NOT IN ('table', 'index') OR (type = 'table' AND rootpage = 0) OR (
-  type = 'index' AND sql IS NOT NULL AND (
-    EXISTS (SELECT 1 FROM pragma_index_list(item.tbl_name) AS list
-      WHERE list.name = item.name AND (list."unique" OR list.partial))
-    OR EXISTS (SELECT 1 FROM pragma_index_xinfo(item.name) WHERE cid = -2)))
-"""
-
-Extra = tuple[str, str, str]
-"""Type, name and SQL of something in a schema."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Traits:
-    """What the files of one application have in common."""
-
-    page_size: int
-    encoding: str
-    application: int
-    extras: frozenset[Extra]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +78,14 @@ def take_candidate(
     digest, size = _receive(source, path, max_bytes)
     _check_encoding_number(path)
     with live.connection() as connection:
-        expected = _traits(connection)
+        expected = traits_of(connection)
     with faults_of_file("header"), private_connection(path) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute(f"PRAGMA user_version = {version}")  # a file of a later format can be read, but not written
         _check_soundness(connection, integrity_check=integrity_check)
         _check_kind(connection, expected)
-        if _traits(connection).page_size != expected.page_size:
+        if traits_of(connection).page_size != expected.page_size:
             path = _with_page_size(connection, expected.page_size, room / "resized.sqlite")
     rows = _check_tables(path)
     if integrity_check:
@@ -141,18 +119,6 @@ def _check_encoding_number(path: Path) -> None:
         raise BackupInvalid("the file does not say how it keeps text", check="header", hint=_ANOTHER)
 
 
-def _traits(connection: sqlite3.Connection) -> _Traits:
-    def pragma(name: str) -> Any:
-        return connection.execute(f"PRAGMA {name}").fetchone()[0]
-
-    return _Traits(
-        page_size=pragma("page_size"),
-        encoding=pragma("encoding"),
-        application=pragma("application_id"),
-        extras=frozenset(connection.execute(_EXTRAS).fetchall()),
-    )
-
-
 def _check_soundness(connection: sqlite3.Connection, *, integrity_check: bool) -> None:
     checks = ["quick_check", "integrity_check"] if integrity_check else ["quick_check"]
     for check in checks:
@@ -166,21 +132,16 @@ def _check_soundness(connection: sqlite3.Connection, *, integrity_check: bool) -
             raise BackupInvalid(message, check="foreign_key_check", hint=_ANOTHER)
 
 
-def _check_kind(connection: sqlite3.Connection, expected: _Traits) -> None:
+def _check_kind(connection: sqlite3.Connection, expected: Traits) -> None:
     with faults_of_file("schema"):
-        found = _traits(connection)
+        found = traits_of(connection)
         if found.encoding != expected.encoding:
             message = f"the file keeps text as {found.encoding}, the database as {expected.encoding}"
             raise BackupInvalid(message, check="schema", hint="copy its rows into a database of that encoding")
         if found.application not in {0, expected.application}:
             message = f"the file belongs to another application, with the application_id {found.application}"
             raise BackupInvalid(message, check="schema", hint=_ANOTHER)
-        declared = {index.name for table in SQLModel.metadata.tables.values() for index in table.indexes}
-        unexpected = sorted(
-            f"{kind} {name}"
-            for kind, name, _ in found.extras - expected.extras
-            if kind != "index" or name not in declared  # which the comparison with the models looks at
-        )
+        unexpected = found.beyond(expected)
         if unexpected:
             message = f"the file has what the database does not have: {_some(unexpected)}"
             hint = "remove it from the file, if it belongs to you"

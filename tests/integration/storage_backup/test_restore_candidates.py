@@ -121,6 +121,43 @@ def test_what_could_run_code_or_keep_rows_out_is_refused_unless_the_database_has
     assert plant.names() == ["Ada"]
 
 
+def rewrite(file: Path, rule: str) -> None:
+    """Put something behind a column in the text of a table."""
+    quoted = rule.replace("'", "''")
+    text = f"replace(sql, 'email VARCHAR NOT NULL', 'email VARCHAR NOT NULL {quoted}' || char(10))"
+    change(file, "PRAGMA writable_schema = ON", f"UPDATE sqlite_schema SET sql = {text} WHERE name = 'user'")  # noqa: S608
+
+
+@pytest.mark.parametrize(
+    ("added", "told"),
+    [
+        ("CHECK (email <> 'eve@example.com')", "CHECK in user"),
+        ("check (1) -- all 'is well'", "CHECK in user"),
+        ("CONSTRAINT a CHECK (1) CONSTRAINT b CHECK (2)", "CHECK in user"),
+        ("COLLATE NOCASE", "COLLATE in user"),
+        ("ON CONFLICT IGNORE", "CONFLICT in user"),
+    ],
+)
+def test_a_table_with_rules_is_refused_unless_the_database_has_them_too(
+    plant: Plant, backup: Path, path: Path, added: str, told: str
+) -> None:
+    rewrite(backup, added)
+
+    assert told in str(refused(backup, plant, path))
+
+    rewrite(path, added)
+    restore(backup)
+    assert plant.names() == ["Ada"]
+
+
+def test_words_that_are_names_or_values_are_no_rules(plant: Plant, backup: Path, path: Path) -> None:
+    rewrite(backup, "DEFAULT 'CHECK' /* AS */")
+
+    restore(backup)
+
+    assert plant.names() == ["Ada"]
+
+
 @pytest.mark.parametrize("index", ["UNIQUE INDEX evil ON user (1)", "INDEX evil ON user (abs(id))"])
 def test_an_index_on_expressions_is_refused(plant: Plant, backup: Path, path: Path, index: str) -> None:
     change(backup, f"CREATE {index}")
