@@ -73,7 +73,7 @@ class Replacement:
                 raise
             logger.info("restore of %s: the database is replaced", self._filename)
             assert self._safety_copy is not None  # noqa: S101 - nothing is replaced without one
-            if not self._is_in_place():
+            if self._is_in_place() is None:  # False: another process has restored something else since
                 self._put_back(self._safety_copy)
         forget_damage()
         self._shorten_log()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,6 +115,46 @@ def test_the_progress_goes_up_to_the_end_once_though_others_write(plant: Plant, 
     assert told == sorted(set(told))
     assert told[-1][0] == told[-1][1] == values(made, "PRAGMA page_count")[0]
     assert values(made, "SELECT count(*) FROM user WHERE name = 'late'") == [0]
+
+
+def test_a_progress_that_raises_stops_it_and_leaves_nothing(plant: Plant, tmp_path: Path) -> None:
+    def progress(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backup_to(tmp_path / "backup.sqlite", progress=progress)
+
+    assert left_over(tmp_path) == ["data"]
+    assert not (tmp_path / "backup.sqlite").exists()
+    plant.add_user("Ada")  # nothing is locked
+    assert values(backup_to(tmp_path / "backup.sqlite")[0], NAMES) == ["Ada"]
+
+
+def test_two_at_once_into_one_file_leave_one_of_them_whole(plant: Plant, tmp_path: Path) -> None:
+    plant.users.insert_many([plant.user(name="x" * 500, email="") for _ in range(2000)])
+    with ThreadPoolExecutor() as pool:
+        made = [pool.submit(backup_to, tmp_path / "backup.sqlite") for _ in range(4)]
+
+    digests = {future.result()[1].sha256 for future in made}
+    assert hashlib.sha256((tmp_path / "backup.sqlite").read_bytes()).hexdigest() in digests
+    assert left_over(tmp_path) == ["data"]
+
+
+def test_backups_while_it_is_restored_are_of_the_old_database_or_the_new(plant: Plant, tmp_path: Path) -> None:
+    plant.add_user("Ada")
+    first, _ = backup_to(tmp_path / "first.sqlite")
+    plant.add_user("Bob")
+    second, _ = backup_to(tmp_path / "second.sqlite")
+    with ThreadPoolExecutor() as pool:
+        restoring = pool.submit(lambda: [restore(source) for source in (first, second) * 5])
+        found = []
+        while not restoring.done():
+            path, _ = backup_to(tmp_path / "backup.sqlite")
+            found.append(values(path, NAMES))
+
+    assert len(restoring.result()) == 10
+    assert found
+    assert all(names in (["Ada"], ["Ada", "Bob"]) for names in found)
 
 
 def test_writers_go_on_meanwhile_and_every_copy_is_of_one_moment(plant: Plant, tmp_path: Path) -> None:

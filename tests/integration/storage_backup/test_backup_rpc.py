@@ -185,15 +185,20 @@ async def test_a_request_above_the_limit_is_refused_before_it_is_read(plant: Pla
     assert plant.names() == ["Ada", "Bob"]
 
 
-async def test_the_event_loop_goes_on_meanwhile(client: ConnectClient, plant: Plant, content: bytes) -> None:
-    """Other calls are answered while a restore runs, and writes wait for its end."""
-    restoring = asyncio.create_task(client.call("DatabaseRestoreSqlite", {"bytes": content}))
+@pytest.mark.parametrize("rpc", ["DatabaseBackupSqlite", "DatabaseRestoreSqlite"])
+async def test_the_event_loop_goes_on_meanwhile(
+    client: ConnectClient, plant: Plant, content: bytes, folder: Path, rpc: str
+) -> None:
+    """Other calls are answered while a backup or a restore runs."""
+    plant.users.insert_many([plant.user(name="x" * 500, email="") for _ in range(5000)])
+    request = {"bytes": content} if rpc == "DatabaseRestoreSqlite" else {}
+    working = asyncio.create_task(client.call(rpc, request))
     answered = 0
-    while not restoring.done():
-        await client.call("UsersListRecords", {})
-        answered += 1
+    while not working.done():
+        await client.call("UsersGetRecord", {"record_id": 1})
+        answered += bool(left_over(folder))
 
-    assert (await restoring).ok
+    assert (await working).filename
     assert answered > 1
 
 
@@ -257,6 +262,20 @@ async def test_a_client_that_goes_away_while_it_is_restored_leaves_old_or_new_an
 
     assert answered in (["Ada"], ["Ada", "Bob"])
     assert values(path, "PRAGMA integrity_check") == ["ok"]
+
+
+async def test_a_client_that_goes_away_while_a_backup_is_made_leaves_no_files(
+    url: str, plant: Plant, folder: Path
+) -> None:
+    plant.users.insert_many([plant.user(name="x" * 500, email="") for _ in range(5000)])
+    async with ConnectClient(url) as client:
+        await client.call("UsersGetRecord", {"record_id": 1})
+        making = asyncio.create_task(client.call("DatabaseBackupSqlite", {}))
+        await eventually(lambda: left_over(folder))
+        making.cancel()
+        await asyncio.gather(making, return_exceptions=True)
+        await eventually(lambda: not left_over(folder))
+        assert len((await client.call("DatabaseBackupSqlite", {})).data) > 2_000_000
 
 
 async def test_the_page_may_add_two_bundles(plant: Plant) -> None:

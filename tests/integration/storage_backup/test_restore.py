@@ -335,6 +335,25 @@ def test_what_cannot_be_read_back_is_undone(
     assert len(safety_copies(path)) == 1
 
 
+def test_a_restore_of_another_process_right_after_it_is_not_undone(
+    plant: Plant, backup: Path, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant.add_user("Cem")
+    later, _ = backup_to(tmp_path / "later.sqlite")
+    look = replacement.Replacement._is_in_place
+
+    def look_too_late(self: replacement.Replacement) -> bool | None:
+        with closing(DRIVER.connect(str(later))) as source, closing(DRIVER.connect(str(path))) as target:
+            source.backup(target)
+        return look(self)
+
+    monkeypatch.setattr(replacement.Replacement, "_is_in_place", look_too_late)
+
+    restore(backup)
+
+    assert plant.names() == ["Ada", "Bob", "Cem"]
+
+
 def test_a_damaged_safety_copy_stops_it(
     plant: Plant, backup: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,3 +75,28 @@ def test_another_process_keeps_writing_and_loses_nothing_it_was_told(
     assert {name for writer in writers for name in writer.stored} <= kept | set(in_use)
     assert values(path, "PRAGMA integrity_check") == ["ok"]
     assert [values(copy, "PRAGMA integrity_check") for copy in safety_copies(path)] == [["ok"]] * 3
+
+
+@pytest.mark.torture
+def test_two_processes_that_restore_at_once_follow_each_other(
+    plant: Plant, path: Path, tmp_path: Path, project: Path, in_full: bool
+) -> None:
+    plant.add_user("Ada")
+    first, _ = backup_to(tmp_path / "first.sqlite")
+    plant.add_user("Bob")
+    second, _ = backup_to(tmp_path / "second.sqlite")
+    times = 40 if in_full else 4
+    command = [sys.executable, "-m", "tests.integration.storage_backup.restorer", f"sqlite:///{path}"]
+    processes = [
+        subprocess.Popen([*command, str(backup), str(times)], cwd=project, text=True, stdout=subprocess.PIPE)
+        for backup in (first, second)
+    ]
+    told = [process.communicate(timeout=PATIENCE * 10)[0].split() for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0]
+    assert [len(lines) for lines in told] == [times, times]
+    assert all("restored" in lines for lines in told)
+    assert plant.names() in (["Ada"], ["Ada", "Bob"])
+    assert values(path, "SELECT count(*) FROM auditlog WHERE operation = 'restore'") == [1]
+    assert values(path, "PRAGMA integrity_check") == ["ok"]
+    assert [values(copy, "PRAGMA integrity_check") for copy in safety_copies(path)] == [["ok"]] * 3
