@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from storage.transfer.archive_import import import_archive
 from storage.transfer.backup import backup_in_memory, backup_to
 from storage.transfer.restore import restore
 from tests.conftest import require
-from tests.integration.storage_backup.files import left_over, safety_copies, values
+from tests.integration.storage_backup.files import change, left_over, safety_copies, values
 from tests.integration.storage_backup.plant import Plant
 
 MIB = 1 << 20
@@ -55,6 +57,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def fill(disk: Path, leave: int) -> None:
     """Fill the disk but for some bytes."""
+    (disk / "filler.db").unlink(missing_ok=True)
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     (disk / "filler.db").write_bytes(bytes(max(0, free - leave)))
 
@@ -86,6 +89,36 @@ def test_a_restore_on_a_disk_that_gets_full_leaves_the_database_as_it_was(
     assert small.add_user("Bob").id == 2002
     restore(backup)
     assert len(small.names()) == 2000
+
+
+@pytest.mark.parametrize("page_size", [4096, 8192])
+def test_every_part_of_a_restore_has_met_a_full_disk(
+    small: Plant, disk: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, page_size: int
+) -> None:
+    """With ever more room the restore comes ever further, and stops at each of its parts, until it succeeds."""
+    backup, _ = backup_to(tmp_path / "backup.sqlite")
+    change(backup, f"PRAGMA page_size = {page_size}", "VACUUM")
+    small.add_user("Ada")
+    caplog.set_level(logging.INFO, logger="storage")
+    stopped_after, restored = [], False
+    for leave in range(0, 12 * MIB, MIB // 8):
+        fill(disk, leave)
+        caplog.clear()
+        try:
+            restore(backup)
+            restored = True
+        except DatabaseUnavailable as error:
+            assert re.search("full|no space left", str(error))  # noqa: PT017 - sometimes it succeeds
+            stopped_after.append(caplog.messages[-1].rpartition(": ")[2] if caplog.messages else "")
+        assert left_over(disk) == []
+        assert len(small.names()) == 2001 - restored
+        assert len(safety_copies(disk / "plant.db")) == restored
+        if restored:
+            break
+
+    assert restored
+    assert {"", "nobody else can write now", "the candidate is ready"} <= set(stopped_after)
+    assert values(disk / "plant.db", "PRAGMA integrity_check") == ["ok"]
 
 
 def test_a_backup_on_a_full_disk_leaves_nothing_and_not_the_older_one_either(small: Plant, disk: Path) -> None:

@@ -203,6 +203,24 @@ def test_postgresql_tells_its_version_and_size(postgresql: Plant) -> None:
     assert (engine(health).journal_mode, room(health).wal_size, room(health).free_disk) == (None, None, None)
 
 
+async def test_on_postgresql_the_rpcs_that_only_read_answer(postgresql: Plant) -> None:
+    app = VentionApp(name="plant", registry=Registry())
+    app.add_bundle(build_storage_bundle(accessors=[postgresql.users, postgresql.jobs]))
+    postgresql.add_user("Ada")
+
+    async with serving(app) as url, ConnectClient(url) as client:
+        health = await client.call("DatabaseHealth", {})
+        (entry,) = (await client.call("DatabaseReadAudit", {"component": "users", "operation": "create"})).entries
+        with pytest.raises(RpcError, match="operation must be one of"):
+            await client.call("DatabaseReadAudit", {"operation": "insert"})
+        drawn = await client.call("DatabaseSchemaDiagram", {"format": "mermaid"})
+
+    assert (health.status, health.database, health.last_backup) == ("ok", "postgresql", None)
+    assert (health.journal_mode, health.wal_size_bytes) == (None, None)
+    assert (entry.record_id, entry.after["name"]) == (1, "Ada")
+    assert '"user" ||--o{ "job"' in drawn.mermaid
+
+
 async def test_the_rpc_tells_the_same(plant: Plant) -> None:
     app = VentionApp(name="plant", registry=Registry())
     app.add_bundle(build_storage_bundle(accessors=[plant.users]))
