@@ -83,7 +83,7 @@ def _text(error: StorageError) -> str:
     if isinstance(error, ConstraintViolation):  # whose text is SQL
         return "a constraint of the table would be broken"
     if isinstance(error, DatabaseDamaged):  # whose text may have SQL
-        return "the database is damaged; restore a backup"
+        return f"the database is damaged; {error.hint or 'restore a backup'}"
     if isinstance(error, DatabaseBusy):  # whose text names threads and settings
         return f"the database is busy with {error.task}; try again later" if error.task else _BUSY
     return str(error)

@@ -80,7 +80,7 @@ def backup_to(
     live = _live()
     checked_actor(actor)
     place = Path(target)
-    if live.path is not None and place.exists() and place.samefile(live.path):
+    if live.owns(place):
         message = "the backup would replace the database itself"
         raise StorageError(message, hint="name another file")
     with disk_errors_translated(), workspace(place if place.is_dir() else place.parent) as room:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from storage.auditor import checked_actor
 from storage.dialects.sqlite import SQLITE
-from storage.errors import NotSupported, WriteWouldDeadlock
+from storage.errors import NotSupported, StorageError, WriteWouldDeadlock
 from storage.scope import current_scope, translated
 from storage.transfer.candidate import take_candidate
 from storage.transfer.disk import disk_errors_translated
@@ -75,6 +75,7 @@ def restore(
 
     Raises:
         BackupInvalid: The backup is damaged, or not of this database.
+        StorageError: The backup is the database itself.
         NotSupported: The database is not SQLite, or not in a file in WAL mode.
         WriteWouldDeadlock: The caller has a transaction open.
         DatabaseBusy: Another writer kept its lock longer than the busy timeout.
@@ -97,7 +98,7 @@ def restore(
     if current_scope() is not None:
         message = "a restore inside a transaction would wait for it for ever"
         raise WriteWouldDeadlock(message, hint="end the transaction first")
-    with disk_errors_translated(), _opened(source) as file, workspace(path.parent) as room, translated(SQLITE):
+    with disk_errors_translated(), _opened(source, live) as file, workspace(path.parent) as room, translated(SQLITE):
         candidate = take_candidate(file, live, room, integrity_check=integrity_check, max_bytes=max_bytes)
         name = _shown(filename or getattr(file, "name", ""))
         logger.info("restore of %s: the file passed every check", name)
@@ -107,6 +108,10 @@ def restore(
 
 
 def _live() -> tuple[LiveDatabase, Path]:
+    """The database, if it can be restored now."""
+    if current_scope() is not None:
+        message = "a restore inside a transaction would wait for it for ever"
+        raise WriteWouldDeadlock(message, hint="end the transaction first")
     live = live_database("restore", "use pg_restore with a file that pg_dump wrote")
     if live.path is None:
         message = "a database in memory cannot be restored"
@@ -120,8 +125,11 @@ def _live() -> tuple[LiveDatabase, Path]:
 
 
 @contextmanager
-def _opened(source: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]:
+def _opened(source: str | os.PathLike[str] | BinaryIO, live: LiveDatabase) -> Iterator[BinaryIO]:
     if isinstance(source, str | os.PathLike):
+        if live.owns(Path(source)):  # closing it would end the locks that SQLite has on it, besides
+            message = "the file is the database itself, which is as it is"
+            raise StorageError(message, hint="name a backup of it")
         with Path(source).open("rb") as file:
             yield file
     else:

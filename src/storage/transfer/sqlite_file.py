@@ -36,6 +36,13 @@ class LiveDatabase:
     path: Path | None
     """Its file, None for one in memory."""
 
+    def owns(self, path: Path) -> bool:
+        """Whether a path leads to its file, or to one that SQLite has beside it."""
+        if self.path is None:
+            return False
+        own = (self.path, *(self.path.with_name(f"{self.path.name}-{kind}") for kind in ("wal", "shm", "journal")))
+        return any(path.exists() and item.exists() and path.samefile(item) for item in own)
+
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """A connection of the driver's, in autocommit, for as long as the block runs."""

@@ -69,7 +69,7 @@ def test_it_never_replaces_the_database_itself(plant: Plant, path: Path, tmp_pat
     plant.add_user("Ada")
     (tmp_path / "link.sqlite").symlink_to(path)
 
-    for target in (path, tmp_path / "link.sqlite"):
+    for target in (path, tmp_path / "link.sqlite", path.with_name("plant.db-wal"), path.with_name("plant.db-shm")):
         with pytest.raises(StorageError, match="replace the database itself"):
             backup_to(target)
 

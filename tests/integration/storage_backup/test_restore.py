@@ -24,6 +24,7 @@ from storage.errors import (
     DatabaseDamaged,
     DatabaseUnavailable,
     NotSupported,
+    StorageError,
     WriteWouldDeadlock,
 )
 from storage.transfer import replacement, safety_copy, sqlite_file
@@ -250,6 +251,14 @@ def test_an_open_file_is_restored_as_well(plant: Plant, backup: Path) -> None:
 
     assert restored.filename == "backup.sqlite"
     assert plant.names() == ["Ada"]
+
+
+def test_it_never_takes_the_database_itself_for_a_backup(plant: Plant, backup: Path, path: Path) -> None:
+    for source in (path, str(path), path.with_name("plant.db-wal")):
+        with pytest.raises(StorageError, match="the file is the database itself"):
+            restore(source)
+
+    assert plant.names() == ["Ada", "Bob"]
 
 
 def test_it_is_refused_inside_a_transaction(plant: Plant, backup: Path) -> None:

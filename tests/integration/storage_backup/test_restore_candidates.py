@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -249,6 +250,15 @@ def test_text_in_another_encoding_is_refused(plant: Plant, backup: Path, path: P
 
     assert error.check == "schema"
     assert "keeps text as UTF-16le, the database as UTF-8" in str(error)
+
+
+def test_a_copy_of_the_file_of_a_running_app_without_its_log_is_refused(
+    plant: Plant, backup: Path, path: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.sqlite"
+    subprocess.run(["cp", path, copy], check=True)  # while all of it is in the log
+
+    assert refused(copy, plant, path).check in {"header", "schema"}
 
 
 def test_a_log_of_another_file_beside_the_backup_does_not_matter(plant: Plant, backup: Path, tmp_path: Path) -> None:

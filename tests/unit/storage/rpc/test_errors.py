@@ -102,6 +102,11 @@ def test_who_waits_in_vain_is_told_of_an_import() -> None:
     assert told(raising(busy)).message == "the database is busy with an import; try again later"
 
 
+def test_what_to_do_about_damage_is_told() -> None:
+    error = DatabaseDamaged("malformed database schema (CHECK)", hint="stop the app")
+    assert told(raising(error)).message == "the database is damaged; stop the app"
+
+
 def test_a_hooks_value_error_is_told() -> None:
     error = told(in_hook(ValueError("Invalid email")))
     assert (error.code, error.message, error.violations) == (Code.INVALID_ARGUMENT, "Invalid email", ())
