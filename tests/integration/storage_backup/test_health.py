@@ -18,7 +18,7 @@ from communication.errors import RpcError
 from storage import health as health_module
 from storage.accessor import ModelAccessor
 from storage.bootstrap import bootstrap
-from storage.damage import forget_damage
+from storage.damage import forget_damage, note_damage
 from storage.database import get_engine, set_database_url
 from storage.dialects.sqlite_driver import DRIVER
 from storage.errors import DatabaseDamaged
@@ -166,6 +166,18 @@ def test_damage_that_a_call_or_a_backup_has_seen_is_a_reason_until_a_backup_is_r
     restore(backup)
 
     assert (check_health().status, damaged.names()) == (Status.OK, ["Ada"])
+
+
+def test_damage_is_forgotten_when_the_database_is_found_sound_or_is_another_one(plant: Plant, tmp_path: Path) -> None:
+    note_damage()
+    assert check_health().status is Status.DEGRADED
+    backup_to(tmp_path)
+    assert check_health().status is Status.OK
+
+    note_damage()
+    set_database_url("sqlite://")
+    bootstrap(database_url=f"sqlite:///{tmp_path}/data/another.db")
+    assert check_health().status is Status.OK
 
 
 async def test_damage_is_a_data_loss_to_callers(damaged: Plant) -> None:
