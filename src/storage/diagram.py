@@ -86,6 +86,8 @@ def diagram(tables: Sequence[sa.Table], format: DiagramFormat) -> bytes:  # noqa
         picture: bytes = graph.create(format=format.value)
     except OSError as error:  # there is no program of the name
         raise NotSupported("a picture of the schema needs Graphviz", hint=_INSTALL) from error
+    except AssertionError as error:  # so pydot tells of a program that fails, one without the plugin of a format say
+        raise NotSupported(f"this Graphviz cannot draw {format.value}", hint=_INSTALL) from error
     return picture
 
 

@@ -23,7 +23,7 @@ from storage.values import Refused, check_for, load_for
 MOST_BAD_ROWS = 20
 """How many bad rows are looked for: a file with so many is of no use, however many more it has."""
 
-_PAGE = 1000
+_PAGE = 100  # rows in memory at a time, which may be large
 _LONGEST_KEY = 60
 _TYPES: dict[ColumnKind, type] = {
     ColumnKind.SMALLINT: int,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,20 @@ async def test_without_the_tools_it_says_how_to_install_them(
     answer = await cell.call("DatabaseSchemaDiagram", {"format": "png"})
     assert answer.error == (400, "failed_precondition")
     assert all(command in answer.body["message"] for command in INSTALL)
+
+
+async def test_a_graphviz_that_fails_is_told_as_well(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sqlalchemy_schemadisplay")
+    program = tmp_path / "bin" / "dot"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    answer = await cell.call("DatabaseSchemaDiagram", {"format": "png"})
+    assert answer.error == (400, "failed_precondition")
+    assert answer.body["message"].startswith("this Graphviz cannot draw png; install both: ")
 
 
 async def test_a_format_that_is_none(cell: Cell) -> None:
