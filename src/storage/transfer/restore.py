@@ -95,9 +95,6 @@ def restore(
     """
     live, path = _live()
     checked_actor(actor)
-    if current_scope() is not None:
-        message = "a restore inside a transaction would wait for it for ever"
-        raise WriteWouldDeadlock(message, hint="end the transaction first")
     with disk_errors_translated(), _opened(source, live) as file, workspace(path.parent) as room, translated(SQLITE):
         candidate = take_candidate(file, live, room, integrity_check=integrity_check, max_bytes=max_bytes)
         name = _shown(filename or getattr(file, "name", ""))
