@@ -353,6 +353,8 @@ def test_fuzzed_backups_are_refused_or_restored_whole(
     tried = outcomes.total()
     past_header = tried - outcomes["header"]
     past_quick_check = past_header - outcomes["quick_check"]
+    told = f"{tried} fuzzed files, {past_header} passed the header check and {past_quick_check} the quick_check"
+    print(f"{told}: {dict(outcomes)}")  # noqa: T201 - the figure
     assert past_header >= tried / 2, outcomes
     assert past_quick_check >= tried / 10, outcomes
     assert outcomes["quick_check"] > 0, outcomes

@@ -32,6 +32,7 @@ def test_a_restore_killed_at_any_of_its_steps_leaves_old_or_new(
             come_through(ground)
             number += stride
 
+    print(f"killed at {len(outcomes) - 1} steps, the new database after {outcomes.count('new')}")  # noqa: T201
     assert ended == 0
     changed = outcomes.index("new")
     assert outcomes == ["old"] * changed + ["new"] * (len(outcomes) - changed)
@@ -59,4 +60,5 @@ def test_a_restore_killed_at_any_moment_leaves_old_or_new(
             outcomes.append(ground.outcome())
             come_through(ground)
 
+    print(f"killed at {count} moments: {outcomes.count('old')} old, {outcomes.count('new')} new")  # noqa: T201
     assert "old" in outcomes
