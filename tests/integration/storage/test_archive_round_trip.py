@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import tracemalloc
 from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +61,29 @@ def test_all_tables_come_back_equal(accessors: Accessors, clear: Callable[[], No
         "recipe": 3, "part": 2, "sample": 2, "shelf": 2, "job": 1, "bin": 1,
     }  # fmt: skip
     assert files_of(exported(accessors))["recipe.csv"] == files_of(archive)["recipe.csv"]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "  =", "\N{FULLWIDTH EQUALS SIGN}"])
+def test_no_cell_is_a_formula_and_each_comes_back(accessors: Accessors, clear: Callable[[], None], start: str) -> None:
+    """In a text, in a key, and in JSON, which begins with what its first value begins with."""
+    formula = f"{start}1+cmd|' /C calc'!A0"
+    accessors["part"].insert(Part(number=formula))
+    accessors["everything"].insert(Everything(text=formula, exact=Decimal(-1), anything=-1, span=timedelta(days=-1)))
+    before, archive = contents(accessors), exported(accessors)
+
+    cells = [
+        cell
+        for file in ("part.csv", "everything.csv", "auditlog.csv")
+        for row in csv.reader(io.StringIO(files_of(archive)[file].decode(), newline=""))
+        for cell in row
+    ]
+    starts = {*"=+-@\t\r\n\N{FULLWIDTH EQUALS SIGN}"}
+    assert {cell for cell in cells if {cell[:1], cell.lstrip()[:1]} & starts} == {"-1"}  # a number is none
+    assert f"'{formula}" in cells
+
+    clear()
+    import_archive(archive, accessors.values())
+    assert contents(accessors) == before
 
 
 def test_ids_go_on_after_the_imported_ones(accessors: Accessors, clear: Callable[[], None]) -> None:
