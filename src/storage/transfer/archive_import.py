@@ -49,15 +49,17 @@ def import_archive(
     and is told in the audit trail. Columns that the archive lacks keep what they have, or get the model's default;
     tables that it lacks stay as they are. The audit trail in the archive is not imported: only writes add to it.
 
-    It is one transaction, for whose length others cannot write to these tables, on SQLite to none. Memory does not grow
-    with the archive, but for records that stand before the ones they refer to, which wait there.
+    The archive is read and validated first, for which nobody waits; its rows go to a temporary file. Then it is one
+    transaction, for whose length others cannot write to these tables, on SQLite to none: who waits in vain is told that
+    an import is under way. Memory does not grow with the archive, but for records that stand before the ones they refer
+    to, which wait there.
 
     Args:
         source: A path, or a file open for reading bytes that can be wound back.
         accessors: Where the tables go.
         mode: `merge` leaves records alone that the archive does not have; `replace` removes them for good, from the
             tables that it has.
-        dry_run: Whether to undo everything at the end and only report.
+        dry_run: Whether to undo everything at the end and only report; others wait as they do for an import.
         actor: Who does it, for the audit trail.
 
     Returns:
@@ -67,7 +69,7 @@ def import_archive(
         ArchiveInvalid: The archive is damaged, hostile, or has a table or column that the models do not have; or,
             unless it is a dry run, rows of it are bad.
         ConfigurationError: There is no such mode.
-        DatabaseUnavailable: The database cannot be written now.
+        DatabaseUnavailable: The database cannot be written now, or the disk has no room for the temporary file.
 
     Example:
         >>> import io
