@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from communication.errors import FieldViolation, RpcError
 from storage.errors import (
     ArchiveInvalid,
     BackupInvalid,
+    ConfigurationError,
     ConstraintViolation,
     DatabaseBusy,
     DatabaseDamaged,
@@ -26,6 +28,8 @@ from storage.errors import (
 )
 from storage.hooks import HookRegistry
 
+logger = logging.getLogger("storage")
+
 _CODES: tuple[tuple[type[StorageError], Code], ...] = (
     (RecordInvalid, Code.INVALID_ARGUMENT),
     (RecordDeleted, Code.NOT_FOUND),
@@ -38,6 +42,7 @@ _CODES: tuple[tuple[type[StorageError], Code], ...] = (
     (NotSupported, Code.FAILED_PRECONDITION),
     (DatabaseDamaged, Code.DATA_LOSS),
     (DatabaseUnavailable, Code.UNAVAILABLE),
+    (ConfigurationError, Code.FAILED_PRECONDITION),
 )
 
 _MOST_VIOLATIONS = 20
@@ -84,6 +89,9 @@ def _text(error: StorageError) -> str:
         return "a constraint of the table would be broken"
     if isinstance(error, DatabaseDamaged):  # whose text may have SQL
         return f"the database is damaged; {error.hint or 'restore a backup'}"
+    if isinstance(error, ConfigurationError):  # whose text is for those who run the server
+        logger.error("a call failed because of the set-up", exc_info=error)
+        return "the server's database is not what its models need; call bootstrap() at its start, its log says more"
     if isinstance(error, DatabaseBusy):  # whose text names threads and settings
         return f"the database is busy with {error.task}; try again later" if error.task else _BUSY
     return str(error)

@@ -51,6 +51,8 @@ class _Handler(Generic[ModelType]):
         return {"record": printer_of(self.accessor.model)(record)}
 
     def _missing(self, key: Any) -> RpcError:
+        if key in (0, ""):  # which is what the wire makes of none
+            return _invalid("record_id", f"is missing, or {key!r}, which no record has")
         return RpcError(Code.NOT_FOUND, f"{self.accessor.model.__name__} {_shown(key)} does not exist")
 
     def _path_in_record(self, name: str) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from storage.accessor import ModelAccessor
 from storage.database import set_database_url
 from storage.dialects.sqlite_driver import DRIVER
 from tests.integration.storage_rpc.cell import Answer, Caller, Cell, app_of, running_cell, served
-from tests.integration.storage_rpc.models import Errand
+from tests.integration.storage_rpc.models import Errand, Person
 
 INSIDE = re.compile(r"(?i)traceback|sqlalchemy|pydantic|sqlite|select |insert |update |\.py|/tmp|/home|secret|garbage")
 MEBIBYTE = 1024 * 1024
@@ -337,7 +338,7 @@ async def test_a_row_that_cannot_be_read_is_internal_and_leaks_nothing(cell: Cel
     assert (await cell.call("SamplesListRecords")).status == 200
 
 
-async def test_a_table_that_is_gone_is_internal_and_leaks_nothing(cell: Cell, database_path: Path) -> None:
+async def test_a_table_that_is_gone_is_the_servers_to_mend_and_leaks_nothing(cell: Cell, database_path: Path) -> None:
     intruder = DRIVER.connect(str(database_path))
     intruder.execute("DROP TABLE errand")
     intruder.commit()
@@ -348,7 +349,7 @@ async def test_a_table_that_is_gone_is_internal_and_leaks_nothing(cell: Cell, da
         ("CreateRecord", {"record": {"title": "x"}}),
     ):
         answer = await cell.call(f"Errands{rpc}", body)
-        assert answer.error == (500, "internal")
+        assert answer.error == (400, "failed_precondition")
         leaks_nothing(answer)
     await goes_on(cell)
 
@@ -379,3 +380,36 @@ async def test_a_limit_of_none_and_of_zero(cell: Cell) -> None:
         assert (await cell.call("FormulasCreateRecord", {"record": {"code": f"f{number}"}})).status == 200
     async with served(app_of(cell.formulas, limit=0)) as (_, call):
         assert (await call("FormulasCreateRecord", {"record": {"code": "x"}})).error == (429, "resource_exhausted")
+
+
+@pytest.mark.parametrize(
+    "rpc", ["PeopleGet", "PeopleUpdate", "PeopleDelete", "PeopleRestore", "FormulasGet", "MetersGet"]
+)
+async def test_a_forgotten_record_id_is_named(cell: Cell, rpc: str) -> None:
+    answer = await cell.call(f"{rpc}Record", {"record": {}} if rpc == "PeopleUpdate" else {})
+
+    assert answer.error == (400, "invalid_argument")
+    shown = "''" if rpc == "FormulasGet" else "0"
+    assert answer.violations == {"record_id": f"is missing, or {shown}, which no record has"}
+
+
+async def test_a_record_whose_key_is_zero_is_found(cell: Cell) -> None:
+    cell.people.insert(Person(id=0, name="Zoe"))
+
+    assert (await cell.call("PeopleGetRecord", {"recordId": 0})).record["name"] == "Zoe"
+
+
+@pytest.mark.parametrize("rpc", ["PeopleListRecords", "PeopleGetRecord", "PeopleCreateRecord", "DatabaseReadAudit"])
+async def test_a_forgotten_bootstrap_is_the_servers_to_mend(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rpc: str
+) -> None:
+    set_database_url(f"sqlite:///{tmp_path}/empty.db")
+    async with served(app_of(ModelAccessor(Person, "people"))) as (_, call):
+        answer = await call(
+            rpc, {"record": {"name": "Ada"}} if "Create" in rpc else {"recordId": 1} if "Get" in rpc else {}
+        )
+
+    assert answer.error == (400, "failed_precondition")
+    assert "bootstrap()" in answer.body["message"]
+    leaks_nothing(answer)
+    assert "no such table" in caplog.text
