@@ -8,10 +8,11 @@ from typing import Any, Generic
 import sqlalchemy as sa
 
 from storage.columns import INTEGERS
-from storage.errors import RecordLimitReached
+from storage.errors import ForeignKeyViolation, RecordLimitReached
 from storage.hooks import ModelType
 from storage.reader import read
 from storage.records import DELETED_AT, RecordCodec, Row, Values
+from storage.references import explained
 from storage.schema.ids import reserve_ids
 from storage.scope import Scope
 from storage.statements import Statement
@@ -87,6 +88,12 @@ class RecordTable(Generic[ModelType]):
 
     def insert(self, scope: Scope, records: Sequence[Values]) -> list[Values]:
         """Insert records; returns their values with the keys and whatever else the database filled in."""
+        try:
+            return self._insert(scope, records)
+        except ForeignKeyViolation as error:
+            raise self._explained(scope, error, records) from error
+
+    def _insert(self, scope: Scope, records: Sequence[Values]) -> list[Values]:
         if len(records) == 1 or self.codec.fills_in:
             return [self._insert_one(scope, values) for values in records]
         records = self._with_keys(scope, records)
@@ -99,15 +106,21 @@ class RecordTable(Generic[ModelType]):
         """Write some attributes of a record; returns all of its values."""
         key = values[self.codec.key.name]
         parameters = self.codec.parameters(changes)
-        if self.codec.fills_in:  # by SQLAlchemy, which calls the functions that a column has for its updates
-            scope.execute(self._update, {**parameters, _KEY: key})
-        else:
-            scope.run(self._updating(tuple(parameters)), {**parameters, _KEY: key})
+        try:
+            if self.codec.fills_in:  # by SQLAlchemy, which calls the functions that a column has for its updates
+                scope.execute(self._update, {**parameters, _KEY: key})
+            else:
+                scope.run(self._updating(tuple(parameters)), {**parameters, _KEY: key})
+        except ForeignKeyViolation as error:
+            raise self._explained(scope, error, [changes]) from error
         return self._written(scope, {**values, **changes})
 
     def delete(self, scope: Scope, records: Sequence[Values]) -> None:
         """Remove records."""
-        scope.run_many(self._delete, [{_KEY: values[self.codec.key.name]} for values in records])
+        try:
+            scope.run_many(self._delete, [{_KEY: values[self.codec.key.name]} for values in records])
+        except ForeignKeyViolation as error:
+            raise self._explained(scope, error, records, removed=True) from error
         self._note(scope, records)
 
     def mark(self, scope: Scope, records: Sequence[Values], changes: Values) -> list[Values]:
@@ -129,6 +142,12 @@ class RecordTable(Generic[ModelType]):
         elif self.codec.numbers_keys and not scope.dialect.counts_given_ids:
             reserve_ids(scope.connection, self._table, key)
         return self._written(scope, values)
+
+    def _explained(
+        self, scope: Scope, error: ForeignKeyViolation, records: Iterable[Values], *, removed: bool = False
+    ) -> ForeignKeyViolation:
+        rows = (self.codec.parameters(values) for values in records)
+        return explained(scope, error, self._table, rows, removed=removed)
 
     # statements
 

@@ -58,6 +58,7 @@ ORDER = {
         "auditor",
         "trail",
         "schema",
+        "references",
         "table",
         "audited_table",
         "accessor",

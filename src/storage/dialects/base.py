@@ -24,6 +24,9 @@ class Dialect(ABC):
     counts_given_ids: ClassVar[bool]
     """Whether the counter of a table's keys moves when a record brings a key of its own."""
 
+    names_references: ClassVar[bool]
+    """Whether the database says which reference a write would break."""
+
     @abstractmethod
     def create_engine(self, url: URL, *, busy_timeout: float) -> Engine:
         """Make an engine whose write transactions are safe in anybody's hands.

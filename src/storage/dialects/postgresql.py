@@ -10,6 +10,7 @@ from sqlalchemy import URL, Column, Connection, Engine, Table, create_engine, te
 from sqlalchemy.exc import DBAPIError
 
 from storage.dialects.base import Dialect, json_text
+from storage.dialects.references import SOME_REFERENCE, refers_to_nothing, still_referred_to
 from storage.errors import (
     ConfigurationError,
     ConstraintViolation,
@@ -28,6 +29,7 @@ _TOO_LONG = "54000"  # program limit exceeded, which here is that of a row in an
 _MISSING = {"42P01", "42703"}  # undefined table, undefined column
 _BUSY = {"55P03", "40001", "40P01"}  # lock not available, serialization failure, deadlock detected
 _UNAVAILABLE = ("08", "53", "57P", "58", "25006")  # connection, resources, shutdown, system, read-only
+_OTHER_TABLE = re.compile(r'table "(.+)"')
 _KEY = re.compile(r"Key \((.+?)\)=")
 
 
@@ -37,6 +39,7 @@ class PostgreSQLDialect(Dialect):
     name = "postgresql"
     reads_inline = False
     counts_given_ids = False
+    names_references = True
 
     def create_engine(self, url: URL, *, busy_timeout: float) -> Engine:
         """Make an engine: times in UTC, waits for locks bounded, lost connections replaced."""
@@ -99,14 +102,27 @@ def _broken_constraint(error: object, state: str) -> StorageError:
     if state == _UNIQUE:
         return _duplicate(error)
     if state == _FOREIGN_KEY:
-        message = "a reference points to a record that does not exist, or other records still refer to this one"
-        return ForeignKeyViolation(message)
+        return _broken_reference(error)
     return ConstraintViolation("a constraint of the table would be broken")
+
+
+def _broken_reference(error: object) -> ForeignKeyViolation:
+    detail = _detail(error)
+    column, other = _KEY.search(detail), _OTHER_TABLE.search(detail)
+    if column is None or other is None:
+        return ForeignKeyViolation(SOME_REFERENCE)
+    if "still referenced" in detail:
+        return ForeignKeyViolation(still_referred_to(other.group(1)))
+    return ForeignKeyViolation(refers_to_nothing(column.group(1), other.group(1)))
+
+
+def _detail(error: object) -> str:
+    return getattr(getattr(error, "diag", None), "message_detail", None) or ""
 
 
 def _duplicate(error: object) -> DuplicateRecord:
     diagnosis = getattr(error, "diag", None)
-    match = _KEY.search(getattr(diagnosis, "message_detail", None) or "")
+    match = _KEY.search(_detail(error))
     columns = tuple(match.group(1).split(", ")) if match else ()
     table = getattr(diagnosis, "table_name", None) or "the table"
     return DuplicateRecord(f"another record of {table} has the same {', '.join(columns) or 'key'}", columns=columns)

@@ -42,6 +42,7 @@ class SQLiteDialect(Dialect):
     name = "sqlite"
     reads_inline = True
     counts_given_ids = True
+    names_references = False
 
     def __init__(self) -> None:
         self._gates: WeakKeyDictionary[Engine, WriteGate] = WeakKeyDictionary()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from storage.dialects.references import SOME_REFERENCE
 from storage.errors import (
     ConfigurationError,
     ConstraintViolation,
@@ -71,8 +72,7 @@ def _broken_constraint(text: str) -> StorageError:
         table, columns = _failed_columns(text)
         return DuplicateRecord(f"another record of {table} has the same {', '.join(columns) or 'key'}", columns=columns)
     if "FOREIGN KEY constraint failed" in text:
-        message = "a reference points to a record that does not exist, or other records still refer to this one"
-        return ForeignKeyViolation(message)
+        return ForeignKeyViolation(SOME_REFERENCE)
     return ConstraintViolation(f"a constraint of the table would be broken: {text}")
 
 

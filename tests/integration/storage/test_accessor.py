@@ -147,15 +147,26 @@ def test_another_constraint_is_told_apart(bins: ModelAccessor[Bin]) -> None:
 
 
 def test_a_reference_to_nowhere_is_refused(jobs: ModelAccessor[Job]) -> None:
-    with pytest.raises(ForeignKeyViolation):
+    with pytest.raises(ForeignKeyViolation, match=r"^shelf_id refers to a record of shelf that does not exist$"):
         jobs.insert(Job(shelf_id=404))
+
+
+def test_a_reference_changed_to_nowhere_is_refused(shelves: ModelAccessor[Shelf], jobs: ModelAccessor[Job]) -> None:
+    shelf = shelves.insert(Shelf())
+    made = jobs.insert_many([Job(shelf_id=shelf.id or 0), Job(shelf_id=shelf.id or 0)])
+    with pytest.raises(ForeignKeyViolation, match="shelf_id refers to a record of shelf"):
+        jobs.update(made[1].id, {"shelf_id": 404})
+    with pytest.raises(ForeignKeyViolation, match="shelf_id refers to a record of shelf"):
+        jobs.insert_many([Job(shelf_id=shelf.id or 0), Job(shelf_id=404)])
+
+    assert len(jobs.all()) == 2
 
 
 def test_what_others_refer_to_cannot_be_deleted(shelves: ModelAccessor[Shelf], jobs: ModelAccessor[Job]) -> None:
     shelf = shelves.insert(Shelf())
     jobs.insert(Job(shelf_id=shelf.id or 0))
 
-    with pytest.raises(ForeignKeyViolation):
+    with pytest.raises(ForeignKeyViolation, match=r"^records of job still refer to this one$"):
         shelves.delete(shelf.id)
 
     assert shelves.get(shelf.id) is not None
