@@ -15,6 +15,7 @@ from storage.errors import (
     ConfigurationError,
     ConstraintViolation,
     DatabaseBusy,
+    DatabaseDamaged,
     DatabaseUnavailable,
     DuplicateRecord,
     ForeignKeyViolation,
@@ -30,6 +31,7 @@ _MISSING = {"42P01", "42703"}  # undefined table, undefined column
 _BUSY = {"55P03", "40001", "40P01"}  # lock not available, serialization failure, deadlock detected
 _UNAVAILABLE = ("08", "53", "57P", "58", "25006")  # connection, resources, shutdown, system, read-only
 _OTHER_TABLE = re.compile(r'table "(.+)"')
+_DAMAGED = {"XX001", "XX002"}  # data corrupted, index corrupted
 _KEY = re.compile(r"Key \((.+?)\)=")
 
 
@@ -82,6 +84,10 @@ class PostgreSQLDialect(Dialect):
         if state in _BUSY:
             message = "another transaction had the record or table locked for too long"
             return DatabaseBusy(message, hint="try again, or raise VENTION_STORAGE_BUSY_TIMEOUT")
+        if state in _DAMAGED:
+            return DatabaseDamaged(
+                "the database is damaged", hint="see the server's log, and restore what pg_dump wrote"
+            )
         if not state or state.startswith(_UNAVAILABLE):
             return DatabaseUnavailable("the database server cannot be used now", hint="see its log, then try again")
         return None
