@@ -123,6 +123,7 @@ class GroupCommit:
             DatabaseUnavailable: The database cannot be written now.
         """
         job: _Job[R] = _Job(work, self._gate.timeout)
+        self._gate.refuse_deadlock(job.owner)
         if self._leader is threading.current_thread():  # a callback after a commit, which writes itself
             batch: list[_Job[Any]] = [job]
             try:
@@ -131,7 +132,6 @@ class GroupCommit:
             finally:
                 _deliver(batch[1:])
             return job.outcome()
-        self._gate.refuse_deadlock(job.owner)
         if not self._lead_or_queue(job):
             self._wait(job)
         if job.promoted or not job.started:

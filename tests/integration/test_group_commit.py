@@ -310,6 +310,23 @@ def test_callbacks_run_in_the_order_of_the_commits_and_only_for_what_was_committ
     assert told == ["gate", "a", "b"]
 
 
+@pytest.mark.parametrize("way", ["another context", "a task of its own"])
+def test_a_hook_that_writes_as_somebody_else_would_wait_for_itself(line: Line, way: str) -> None:
+    async def insert() -> Tally:
+        return line.insert("inner")
+
+    @line.tallies.after_insert()
+    def write_elsewhere(_session: Any, instance: Tally) -> None:
+        if way == "another context":
+            contextvars.Context().run(line.insert, "inner")
+        else:
+            asyncio.run(insert())
+
+    with pytest.raises(WriteWouldDeadlock):
+        line.insert("outer")
+    assert line.names() == set()
+
+
 def test_a_callback_may_write(line: Line) -> None:
     def receipt() -> None:
         line.insert("receipt")
