@@ -132,7 +132,7 @@ class AuditedTable(Generic[ModelType]):
         if self._codec.is_deleted(row):
             setattr(instance, DELETED_AT, None)
             self._change(scope, instance, row, actor)
-        return instance
+        return None if self._codec.is_deleted(instance.__dict__) else instance  # by a hook, say
 
     @property
     def hooks_changes(self) -> bool:

@@ -126,10 +126,11 @@ class Scope:
                 with translated(self.dialect):
                     nested.commit()
         except BaseException:
-            if nested.is_active or session.get_nested_transaction() is nested:
-                nested.rollback()
-            else:
-                session.rollback()
+            with suppress(DBAPIError):  # where the connection is lost, or all is rolled back; the first error tells
+                if nested.is_active or session.get_nested_transaction() is nested:
+                    nested.rollback()
+                else:
+                    session.rollback()
             raise
 
     @contextmanager
@@ -146,7 +147,7 @@ class Scope:
             with translated(self.dialect):
                 part.commit()
         except BaseException:
-            with suppress(DBAPIError):  # where the connection is lost, or all is rolled back; the first error tells
+            with suppress(DBAPIError):  # the same
                 part.close()
             inner.outcomes.undo()
             raise

@@ -229,3 +229,16 @@ def test_a_server_that_ends_a_transactions_connection(engine: Engine, url: str) 
     killer.dispose()
 
     assert bins.all() == []
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_lost_connection_hides_no_error_of_an_inner_transaction(engine: Engine, url: str) -> None:
+    killer = create_engine(url, isolation_level="AUTOCOMMIT")
+    with pytest.raises(LookupError), transaction(), transaction() as session:
+        backend = session.connection().exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        with killer.connect() as connection:
+            connection.exec_driver_sql(f"SELECT pg_terminate_backend({backend}, 10000)")
+        raise LookupError
+    killer.dispose()
+
+    assert ModelAccessor(Bin, "bins").all() == []

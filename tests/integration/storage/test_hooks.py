@@ -388,3 +388,15 @@ def test_what_a_delete_hook_changes_in_the_instance_is_not_told_as_the_record(
     before = audit()[-1].before
     assert before is not None
     assert before["code"] == "A1"
+
+
+def test_a_restore_that_a_hook_takes_back_is_none(recipes: ModelAccessor[Recipe], audit: Audit) -> None:
+    recipes.insert(Recipe(name="a"))
+    recipes.delete(1)
+    stored = recipes.get(1, include_deleted=True)
+    assert stored is not None
+    recipes.before_update()(lambda session, instance: setattr(instance, "deleted_at", stored.deleted_at))
+
+    assert recipes.restore(1) is False
+    assert recipes.get(1) is None
+    assert [entry.operation for entry in audit()] == ["create", "soft_delete"]
