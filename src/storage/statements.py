@@ -85,7 +85,7 @@ class _Compiled:
     def run_many(self, connection: DBAPIConnection, parameters: Sequence[Mapping[str, Any]]) -> None:
         cursor = connection.cursor()
         try:
-            cursor.executemany(self.text, [self._bound(item) for item in parameters])
+            cursor.executemany(self.text, self._bound_all(parameters))
         finally:
             cursor.close()
 
@@ -104,6 +104,16 @@ class _Compiled:
         if self.positional:
             return [values[name] if bind is None else bind(values[name]) for name, bind in self.binds]
         return {name: values[name] if bind is None else bind(values[name]) for name, bind in self.binds}
+
+    def _bound_all(self, parameters: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Bind column by column, so that what all rows have in common, as the time of an audit entry, is bound once."""
+        rows = [{**self.fixed, **item} for item in parameters] if self.fixed else parameters
+        columns = [_processed(bind, [row[name] for row in rows]) for name, bind in self.binds]
+        bound = zip(*columns, strict=True)
+        if self.positional:
+            return list(bound)
+        names = [name for name, _ in self.binds]
+        return [dict(zip(names, values, strict=True)) for values in bound]
 
     def _loads_of(self, cursor: DBAPICursor) -> tuple[tuple[int, Processor], ...]:
         """The processors of the result; some drivers tell only now what they return."""
@@ -129,6 +139,15 @@ def _compile(clause: sa.Executable, keys: list[str] | None, dialect: sa.Dialect)
         fixed={name: value for name, value in compiled.params.items() if name in names and value is not None},
         types=tuple(column.type for column in returned),
     )
+
+
+def _processed(bind: Processor | None, values: list[Any]) -> list[Any]:
+    if bind is None or not values:
+        return values
+    first = values[0]
+    if all(value is first for value in values):
+        return [bind(first)] * len(values)
+    return [bind(value) for value in values]
 
 
 def _loaded(row: Sequence[Any], loads: tuple[tuple[int, Processor], ...]) -> Sequence[Any]:

@@ -31,7 +31,7 @@ ImportMode = Literal["merge", "replace"]
 
 _TOLD = 3
 _STAGED = 2
-"""How many times the size of its files an archive may need on the disk while it waits to be written."""
+"""How many times the size of its files what was read of them may need on the disk."""
 
 
 def import_archive(
@@ -98,7 +98,7 @@ def import_archive(
             for number, pair in enumerate(_pairs(archive.manifest, accessors))
         ]
         archive.verify()
-        need_space(room, _STAGED * archive.unpacked)
+        need_space(room, _STAGED * sum(archive.size_of(table.archived) for table in tables))
         plan = _Import(tables=tables, replace=mode == "replace", dry_run=dry_run, actor=actor)
         complete = plan.run(archive)
     problems = plan.problems.sorted([table.archived.file for table in tables])

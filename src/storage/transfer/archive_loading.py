@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from storage.collector import collector_at_rest
 from storage.errors import (
     ConstraintViolation,
     DuplicateRecord,
@@ -18,6 +20,7 @@ from storage.transfer.archive_report import Problems, TableReport
 from storage.transfer.archive_rows import Row
 from storage.transfer.archive_table import ImportedTable
 
+_MANY = 100  # records from which on a collector at rest pays
 _REFUSALS = (ConstraintViolation, DuplicateRecord, ForeignKeyViolation, RecordInvalid, RecordLimitReached, ValueError)
 """What one record can be refused for; the last is what a hook raises. Anything else ends the import."""
 _MAY_PASS_LATER = (DuplicateRecord, ForeignKeyViolation)
@@ -89,8 +92,9 @@ class Loading:
     def _try(self, batch: Sequence[Put | Remove]) -> Exception | None:
         """Write a batch, all or nothing; returns why it was refused."""
         report = batch[0].table.report
+        resting = collector_at_rest() if len(batch) >= _MANY else nullcontext()
         try:
-            with self._scope.child() as inner:
+            with resting, self._scope.child() as inner:
                 done = self._do(inner, batch)
         except _REFUSALS as error:
             return error

@@ -72,10 +72,9 @@ class Archive:
         self.manifest = self._read_manifest()
         _check_manifest(self.manifest, {entry.filename for entry in entries})
 
-    @property
-    def unpacked(self) -> int:
-        """The bytes of all its files."""
-        return sum(entry.file_size for entry in self._zip.infolist())
+    def size_of(self, table: ArchivedTable) -> int:
+        """The bytes of a file once it is unpacked."""
+        return self._zip.getinfo(table.file).file_size
 
     def verify(self) -> None:
         """Read every file once and compare it with the manifest.

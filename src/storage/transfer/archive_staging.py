@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from storage.collector import collector_at_rest
 from storage.dialects.sqlite import SQLITE
 from storage.dialects.sqlite_driver import DRIVER
 from storage.scope import translated
@@ -84,7 +85,9 @@ class Staging:
             if found is None:
                 return
             last, content = found
-            yield _Unpickler(content, list(self._classes)).load()
+            with collector_at_rest():
+                rows = _Unpickler(content, list(self._classes)).load()
+            yield rows
 
     def _put_away(self) -> None:
         if self._batch:
