@@ -5,18 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-
 from storage.accessor import ModelAccessor
-from storage.columns import ColumnKind
+from storage.columns import INTEGERS
 from storage.errors import ArchiveInvalid, Problem, RecordInvalid
 from storage.records import Values
 from storage.transfer.archive_manifest import ArchivedTable
 from storage.transfer.archive_reader import ArchivedRow
 from storage.transfer.cells import cell_reader
 from storage.values import Refused
-
-_INTEGERS = {ColumnKind.SMALLINT, ColumnKind.INTEGER, ColumnKind.BIGINT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +50,7 @@ class RowReader:
         """The attributes that the archive has, but for the key and what the database computes."""
         self.is_partial = len(self.written) + 1 < len(writable)
         """Whether the archive lacks columns, so that a row can only be validated together with what is stored."""
-        self._has_setters = bool(sa.inspect(self._model).validators)  # SQLAlchemy's, which run when a value is set
+        self._constructs = self._codec.constructs
 
     def _check_columns(self, archived: ArchivedTable) -> None:
         known = {column.name: column.kind for column in self._codec.columns}
@@ -63,7 +59,7 @@ class RowReader:
             if column.name not in known:
                 raise ArchiveInvalid(f"{file} has the column {column.name!r}, which {model} does not have")
             kind = known[column.name]
-            if kind is not column.kind and not {kind, column.kind} <= _INTEGERS:
+            if kind is not column.kind and not {kind, column.kind} <= INTEGERS:
                 message = f"{file} has {column.kind.value} in the column {column.name!r}, and {model} has {kind.value}"
                 raise ArchiveInvalid(message)
         if self._key not in {column.name for column in archived.columns}:
@@ -108,6 +104,10 @@ class RowReader:
         Raises:
             RecordInvalid: With every value that the model refuses.
         """
-        if self._has_setters:
-            return self._codec.validate(self._model(**values))
-        return self._codec.validate_new(values)
+        if not self._constructs:
+            return self._codec.validate_new(values)
+        try:
+            instance = self._model(**values)
+        except ValueError as error:
+            raise RecordInvalid(self._model.__name__, [Problem(field="", message=str(error))]) from error
+        return self._codec.validate(instance)
