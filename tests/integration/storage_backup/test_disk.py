@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -261,3 +261,19 @@ def test_in_a_read_only_folder_an_export_works_elsewhere_and_an_import_says_why_
     remount(disk, "rw")
     assert left_over(disk) == []
     assert left_over(tmp_path) == ["again.zip", "archive.zip", "disk"]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_write_on_a_full_disk_says_so_however_deep_it_is(small: Plant, disk: Path, depth: int) -> None:
+    """SQLite undoes the whole transaction, so there is no savepoint left to return to."""
+    with get_engine().connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    fill(disk, 64 << 10)
+    with pytest.raises(DatabaseUnavailable, match="full") as told, ExitStack() as stack:
+        for _ in range(depth):
+            stack.enter_context(transaction())
+        small.users.insert_many([small.user(name="y" * 400, email="") for _ in range(9000)])
+    assert "SAVEPOINT" not in str(told.value)
+    (disk / "filler.db").unlink()
+    assert small.add_user("Bob").id is not None
+    assert len(small.names()) == 2001
