@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.transfer.workspace import workspace
+from storage.errors import DatabaseUnavailable
+from storage.transfer.workspace import need_space, workspace, workspace_beside
 
 KILLED = """
 import os, signal, sys
@@ -62,3 +63,34 @@ def test_other_files_stay(tmp_path: Path) -> None:
         pass
 
     assert sorted(item.name for item in tmp_path.iterdir()) == [".vention-storage.toml", "plant.db"]
+
+
+def test_what_the_block_raises_is_not_taken_for_a_trouble_of_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionRefusedError), workspace(tmp_path):
+        raise ConnectionRefusedError
+
+    (tmp_path / "file").touch()
+    with pytest.raises(DatabaseUnavailable, match="a file cannot be written"), workspace(tmp_path / "file"):
+        pytest.fail("it is no folder")
+
+
+def test_it_is_beside_a_file_or_where_temporary_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "temporary"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+
+    with workspace_beside(tmp_path / "my_app.db") as room:
+        assert room.parent == tmp_path
+    with workspace_beside(None) as room:
+        assert room.parent == elsewhere
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with workspace_beside(tmp_path / "my_app.db") as room:
+        assert room.parent == elsewhere
+
+
+def test_a_disk_with_too_little_room_is_refused_at_once(tmp_path: Path) -> None:
+    need_space(tmp_path, 0)
+    with pytest.raises(
+        DatabaseUnavailable, match="1073741825 MiB are needed for temporary files; free some disk space"
+    ):
+        need_space(tmp_path, 1 << 50)
