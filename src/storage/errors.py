@@ -15,6 +15,7 @@ to do. Exceptions that a hook raises reach the caller unchanged.
     ├── RecordLimitReached         the table already holds as many active records as it may
     ├── ArchiveInvalid             an archive that cannot be imported, or rows of it (also a ValueError)
     ├── BackupInvalid              a file that is no backup of this database (also a ValueError)
+    ├── CommitUncertain            the server vanished during the commit: what was written is stored, or nothing of it
     ├── NotSupported               the database, or what is installed here, cannot do what was asked
     └── DatabaseUnavailable        the database cannot be used now; the same call may succeed later
         ├── DatabaseDamaged        the file is damaged: a call that needs what is lost fails until a backup is restored
@@ -183,6 +184,13 @@ class BackupInvalid(StorageError, ValueError):
 
 class NotSupported(StorageError):
     """The database, or what is installed here, cannot do what was asked."""
+
+
+class CommitUncertain(StorageError):
+    """The server vanished while it was to commit, so nobody knows yet whether what was written is stored.
+
+    It is stored as a whole, or nothing of it is. To try again may write it twice: read first.
+    """
 
 
 class DatabaseUnavailable(StorageError):

@@ -25,8 +25,7 @@ def read(statement: Statement, parameters: Mapping[str, Any]) -> list[Sequence[A
     database = current_database()
     with translated(database.dialect):
         if not database.dialect.reads_inline:
-            with database.engine.connect() as connection:
-                return statement.rows(connection, parameters)
+            return _read_from_pool(database, statement, parameters)
         return database.readers.read(lambda driver: _rows(database, driver, statement, parameters))
 
 
@@ -35,3 +34,16 @@ def _rows(
 ) -> list[Sequence[Any]]:
     database.dialect.check_connection(driver)
     return statement.rows_on(database.engine, driver, parameters)
+
+
+def _read_from_pool(database: Database, statement: Statement, parameters: Mapping[str, Any]) -> list[Sequence[Any]]:
+    """Run a statement on a pooled connection, and once more on another where the first one is lost meanwhile."""
+    with database.engine.connect() as connection:
+        try:
+            return statement.rows(connection, parameters)
+        except Exception as error:
+            if not database.dialect.is_lost(error):
+                raise
+            connection.invalidate(error)
+    with database.engine.connect() as connection:
+        return statement.rows(connection, parameters)

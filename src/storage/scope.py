@@ -49,7 +49,8 @@ class Scope:
     def connection(self) -> Connection:
         """The connection, inside the session's transaction where there is a session."""
         if self._session is not None:
-            return self._session.connection()
+            with translated(self.dialect):
+                return self._session.connection()
         assert self._connection is not None  # noqa: S101 - one of both is given
         return self._connection
 
@@ -102,9 +103,12 @@ class Scope:
 
     def finish(self) -> None:
         """Commit the session, where somebody has asked for one."""
-        if self._session is not None:
-            with translated(self.dialect):
-                self._session.commit()
+        if self._session is None:
+            return
+        self.flush()
+        ended = translated if self._connection is not None else committing  # a savepoint, or the transaction itself
+        with ended(self.dialect):
+            self._session.commit()
 
     def close(self) -> None:
         """Let go of the session; what it did not commit is rolled back, and its records stay usable."""
@@ -210,7 +214,7 @@ def open_transaction(engine: Engine, dialect: Dialect) -> Iterator[Scope]:
             with closing(scope), entered(scope):
                 yield scope
                 scope.finish()
-            with translated(dialect):
+            with committing(dialect):
                 connection.commit()
     except BaseException:
         scope.outcomes.undo()
@@ -254,16 +258,26 @@ def _settle_outside(outcomes: Outcomes) -> None:
 class translated:  # noqa: N801 - used like a function; a generator would cost several times as much
     """A block in which the driver's errors are raised in our terms."""
 
-    __slots__ = ("_dialect",)
+    __slots__ = ("_translate",)
 
     def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
+        self._translate = dialect.translate
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, Exception) and (meaning := self._dialect.translate(error)):
+        if isinstance(error, Exception) and (meaning := self._translate(error)):
             if isinstance(meaning, DatabaseDamaged):
                 note_damage()
             raise meaning from error
+
+
+class committing(translated):  # noqa: N801 - as above
+    """A block that commits, in which the driver's errors are raised in our terms."""
+
+    __slots__ = ()
+
+    def __init__(self, dialect: Dialect) -> None:
+        super().__init__(dialect)
+        self._translate = dialect.translate_commit

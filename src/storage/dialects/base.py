@@ -63,6 +63,15 @@ class Dialect(ABC):
     def translate(self, error: Exception) -> StorageError | None:
         """Say in our terms what an error of the driver's means, None for any other and where we have no term for it."""
 
+    def translate_commit(self, error: Exception) -> StorageError | None:
+        """Say in our terms what it means that a commit failed; nothing is stored unless it says otherwise."""
+        return self.translate(error)
+
+    def is_lost(self, error: Exception) -> bool:
+        """Whether an error means that the connection is gone, so that another may do what it did not."""
+        del error
+        return False
+
     @abstractmethod
     def allocate_ids(self, connection: Connection, key: Column[int], count: int) -> range | list[int]:
         """Take `count` integer keys, in rising order, that no record has or ever had; the transaction writes."""

@@ -1,38 +1,30 @@
-"""PostgreSQL: engines, locks and what its errors mean."""
+"""PostgreSQL: engines, locks, and connections that are lost."""
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 
 from pydantic_core import from_json
-from sqlalchemy import URL, Column, Connection, Engine, Table, create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Column, Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.engine import ExceptionContext
 
 from storage.dialects.base import Dialect, json_text
-from storage.dialects.references import SOME_REFERENCE, refers_to_nothing, still_referred_to
-from storage.errors import (
-    ConfigurationError,
-    ConstraintViolation,
-    DatabaseBusy,
-    DatabaseDamaged,
-    DatabaseUnavailable,
-    DuplicateRecord,
-    ForeignKeyViolation,
-    StorageError,
-)
+from storage.dialects.open_transactions import OpenTransactions
+from storage.dialects.postgresql_errors import LOCKED, code_of, is_lost, lost, meaning_of, rolled_back
+from storage.errors import CommitUncertain, ConfigurationError, StorageError, WriteWouldDeadlock
 
-# Codes and classes of https://www.postgresql.org/docs/current/errcodes-appendix.html
-_UNIQUE = "23505"
-_FOREIGN_KEY = "23503"
-_INTEGRITY = "23"
-_TOO_LONG = "54000"  # program limit exceeded, which here is that of a row in an index
-_MISSING = {"42P01", "42703"}  # undefined table, undefined column
-_BUSY = {"55P03", "40001", "40P01"}  # lock not available, serialization failure, deadlock detected
-_UNAVAILABLE = ("08", "53", "57P", "58", "25006")  # connection, resources, shutdown, system, read-only
-_OTHER_TABLE = re.compile(r'table "(.+)"')
-_DAMAGED = {"XX001", "XX002"}  # data corrupted, index corrupted
-_KEY = re.compile(r"Key \((.+?)\)=")
+_POOLED = 16
+_MORE_IN_NEED = 16  # of a hundred that a server admits unless told otherwise
+_AT_ONCE = 0.2  # seconds, for which a thread may stand still that others wait for
+# So that a network that fell silent is noticed in half a minute, and not in hours
+# (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 
 class PostgreSQLDialect(Dialect):
@@ -43,16 +35,32 @@ class PostgreSQLDialect(Dialect):
     counts_given_ids = False
     names_references = True
 
+    def __init__(self) -> None:
+        self._open = OpenTransactions()
+
     def create_engine(self, url: URL, *, busy_timeout: float) -> Engine:
         """Make an engine: times in UTC, waits for locks bounded, lost connections replaced."""
-        options = f"-c lock_timeout={int(busy_timeout * 1000)} -c timezone=UTC"
-        return create_engine(
+        if url.get_driver_name() != "psycopg":
+            message = f"storage does not use the driver {url.get_driver_name()}"
+            raise ConfigurationError(message, hint="write the database URL as postgresql://…")
+        given = url.normalized_query.get("options", ())
+        patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+        ours = f"-c lock_timeout={int(busy_timeout * 1000)} -c timezone=UTC"
+        engine = create_engine(
             url,
-            connect_args={"options": options},
+            connect_args={**patience, "options": " ".join((*given, ours))},
             pool_pre_ping=True,
+            pool_size=_POOLED,
+            max_overflow=_MORE_IN_NEED,
+            pool_timeout=busy_timeout,
             json_serializer=json_text,
             json_deserializer=from_json,
         )
+        event.listen(engine, "begin", self._begin)
+        event.listen(engine, "commit", self._commit)
+        event.listen(engine, "rollback", self._open.remove)
+        event.listen(engine, "handle_error", self._explain)
+        return engine
 
     def begin_write(self, connection: Connection) -> None:
         """Nothing to do: what is read to be written is read with FOR UPDATE."""
@@ -68,34 +76,23 @@ class PostgreSQLDialect(Dialect):
 
     def translate(self, error: Exception) -> StorageError | None:
         """Say what the server's error means."""
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        if not hasattr(cause, "sqlstate"):  # psycopg may not be installed, so its classes cannot be named here
-            return None
-        return self._meaning_of(cause, getattr(cause, "sqlstate", None) or "")
+        return self._never_ending(error) or meaning_of(error)
 
-    def _meaning_of(self, error: object, state: str) -> StorageError | None:
-        if state.startswith(_INTEGRITY):
-            return _broken_constraint(error, state)
-        if state == _TOO_LONG:
-            return ConstraintViolation("a value is too long for an index of the table")
-        if state in _MISSING:
-            message = "the database lacks a table or a column that the models need"
-            return ConfigurationError(message, hint="call bootstrap() when all models are defined")
-        if state in _BUSY:
-            message = "another transaction had the record or table locked for too long"
-            return DatabaseBusy(message, hint="try again, or raise VENTION_STORAGE_BUSY_TIMEOUT")
-        if state in _DAMAGED:
-            return DatabaseDamaged(
-                "the database is damaged", hint="see the server's log, and restore what pg_dump wrote"
-            )
-        if not state or state.startswith(_UNAVAILABLE):
-            return DatabaseUnavailable("the database server cannot be used now", hint="see its log, then try again")
-        return None
+    def translate_commit(self, error: Exception) -> StorageError | None:
+        """Say what it means that a commit failed: where nobody answered it, nobody knows what became of it."""
+        if code_of(error) != "":
+            return self.translate(error)
+        message = "the connection was lost while the server was to commit: what was written is stored, or nothing of it"
+        return CommitUncertain(message, hint="read it again before writing it again")
+
+    def is_lost(self, error: Exception) -> bool:
+        """Whether the server is gone, or has ended the connection."""
+        return is_lost(error)
 
     def allocate_ids(self, connection: Connection, key: Column[int], count: int) -> list[int]:
         """Take the next numbers of the column's sequence."""
         statement = text("SELECT nextval(pg_get_serial_sequence(:table, :column)) FROM generate_series(1, :count)")
-        quoted = connection.dialect.identifier_preparer.quote(key.table.name)
+        quoted = connection.dialect.identifier_preparer.format_table(key.table)
         return list(connection.scalars(statement, {"table": quoted, "column": key.name, "count": count}))
 
     def lock_table(self, connection: Connection, table: Table) -> None:
@@ -103,35 +100,46 @@ class PostgreSQLDialect(Dialect):
         quoted = connection.dialect.identifier_preparer.format_table(table)
         connection.execute(text(f"LOCK TABLE {quoted} IN SHARE ROW EXCLUSIVE MODE"))
 
+    def _begin(self, connection: Connection) -> None:
+        """Wait for no lock for long where its owner may be another transaction of this very thread."""
+        driver = connection.connection.driver_connection
+        assert driver is not None  # noqa: S101 - an open connection has one
+        if self._open.of_this_thread():
+            driver.execute(f"SET LOCAL lock_timeout = {int(_AT_ONCE * 1000)}")
+        self._open.add(connection)
 
-def _broken_constraint(error: object, state: str) -> StorageError:
-    if state == _UNIQUE:
-        return _duplicate(error)
-    if state == _FOREIGN_KEY:
-        return _broken_reference(error)
-    return ConstraintViolation("a constraint of the table would be broken")
+    def _commit(self, connection: Connection) -> None:
+        """Refuse to commit what the server would roll back without a word.
 
+        Raises:
+            DatabaseUnavailable: An earlier statement has failed, or the connection is lost.
+        """
+        self._open.remove(connection)
+        driver = connection.connection.driver_connection
+        assert driver is not None  # noqa: S101 - as above
+        if driver.closed:
+            raise lost()
+        if driver.info.transaction_status == driver.info.transaction_status.INERROR:
+            driver.rollback()
+            raise rolled_back()
 
-def _broken_reference(error: object) -> ForeignKeyViolation:
-    detail = _detail(error)
-    column, other = _KEY.search(detail), _OTHER_TABLE.search(detail)
-    if column is None or other is None:
-        return ForeignKeyViolation(SOME_REFERENCE)
-    if "still referenced" in detail:
-        return ForeignKeyViolation(still_referred_to(other.group(1)))
-    return ForeignKeyViolation(refers_to_nothing(column.group(1), other.group(1)))
+    def _explain(self, context: ExceptionContext) -> None:
+        """Tell a session's owner, too, that a wait would never end."""
+        if meaning := self._never_ending(context.original_exception):
+            raise meaning from context.original_exception
 
-
-def _detail(error: object) -> str:
-    return getattr(getattr(error, "diag", None), "message_detail", None) or ""
-
-
-def _duplicate(error: object) -> DuplicateRecord:
-    diagnosis = getattr(error, "diag", None)
-    match = _KEY.search(_detail(error))
-    columns = tuple(match.group(1).split(", ")) if match else ()
-    table = getattr(diagnosis, "table_name", None) or "the table"
-    return DuplicateRecord(f"another record of {table} has the same {', '.join(columns) or 'key'}", columns=columns)
+    def _never_ending(self, error: BaseException) -> StorageError | None:
+        """A lock that another transaction of this thread may have."""
+        if code_of(error) != LOCKED:
+            return None
+        owners = self._open.of_this_thread()
+        if len(owners) <= 1:
+            return None
+        message = f"{owners[-1]} waits for a lock that a transaction of {owners[0]} on the same thread may have"
+        hint = (
+            "write with `await in_thread(...)`, do not await inside a transaction, or join it by use_session(session)"
+        )
+        return WriteWouldDeadlock(message, hint=hint)
 
 
 POSTGRESQL = PostgreSQLDialect()

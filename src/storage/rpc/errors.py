@@ -13,6 +13,7 @@ from communication.errors import FieldViolation, RpcError
 from storage.errors import (
     ArchiveInvalid,
     BackupInvalid,
+    CommitUncertain,
     ConfigurationError,
     ConstraintViolation,
     DatabaseBusy,
@@ -39,6 +40,7 @@ _CODES: tuple[tuple[type[StorageError], Code], ...] = (
     (RecordLimitReached, Code.RESOURCE_EXHAUSTED),
     (ArchiveInvalid, Code.INVALID_ARGUMENT),
     (BackupInvalid, Code.INVALID_ARGUMENT),
+    (CommitUncertain, Code.UNKNOWN),
     (NotSupported, Code.FAILED_PRECONDITION),
     (DatabaseDamaged, Code.DATA_LOSS),
     (DatabaseUnavailable, Code.UNAVAILABLE),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Engine, make_url
+from sqlalchemy import Engine
 from sqlmodel import SQLModel, select
 
 from storage import database
@@ -17,27 +16,11 @@ from storage.database import get_engine, set_database_url, transaction
 from storage.schema.tables import create, prepare
 from tests.integration.storage.archives import Accessors, all_accessors
 from tests.integration.storage.models import Base, Bin, Job, Recipe, Shelf
+from tests.postgresql import empty
 
 AUDIT_TABLE: sa.Table = SQLModel.metadata.tables["auditlog"]
 
 Audit = Callable[[], list[AuditLog]]
-
-
-@pytest.fixture(scope="session")
-def postgresql_database(postgresql_url: str) -> str:
-    """A database of its own on the server, which goes with it."""
-    server = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.exec_driver_sql("CREATE DATABASE storage_core")
-    server.dispose()
-    return make_url(postgresql_url).set(database="storage_core").render_as_string(hide_password=False)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/machine.db"
-    return str(request.getfixturevalue("postgresql_database"))
 
 
 @pytest.fixture
@@ -47,23 +30,16 @@ def engine(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     set_database_url(url)
     make_tables(get_engine())
     yield get_engine()
-    if get_engine().dialect.name == "postgresql":
-        empty(get_engine())
     set_database_url("sqlite://")  # which closes it
 
 
-def make_tables(engine: Engine) -> None:
+def make_tables(engine: Engine, models: sa.MetaData = Base.metadata) -> None:
+    """Make the tables of some models and the audit trail; no test needs those of all others."""
     audit = sa.MetaData()
     AUDIT_TABLE.to_metadata(audit)
-    for metadata in (Base.metadata, audit):
+    for metadata in (models, audit):
         prepare(metadata)
         create(engine, metadata)
-
-
-def empty(engine: Engine) -> None:
-    names = ", ".join(f'"{table}"' for table in [*Base.metadata.tables, AUDIT_TABLE.name])
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
 
 
 @pytest.fixture

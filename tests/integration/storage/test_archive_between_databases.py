@@ -16,7 +16,7 @@ from storage import database
 from storage.database import get_engine, set_database_url
 from storage.transfer.archive_import import import_archive
 from tests.integration.storage.archives import Accessors, Node, Robot, Tool, all_accessors, exported, files_of
-from tests.integration.storage.conftest import empty, make_tables
+from tests.integration.storage.conftest import make_tables
 from tests.integration.storage.models import (
     Bin,
     Color,
@@ -30,6 +30,7 @@ from tests.integration.storage.models import (
     Shelf,
     Ticket,
 )
+from tests.postgresql import empty
 
 FULL: dict[str, Any] = {
     "small": -(2**15),

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url
 from sqlmodel import Session
 
 from storage.accessor import ModelAccessor
@@ -103,8 +102,9 @@ def test_a_limit_is_exact_between_threads(recipes: ModelAccessor[Recipe]) -> Non
     assert len(recipes.all()) == 5
 
 
-def test_a_limit_is_exact_between_two_processes_of_32_threads(recipes: ModelAccessor[Recipe], project: Path) -> None:
-    url = make_url(str(get_engine().url)).set(password=get_engine().url.password).render_as_string(hide_password=False)
+def test_a_limit_is_exact_between_two_processes_of_32_threads(
+    url: str, recipes: ModelAccessor[Recipe], project: Path
+) -> None:
     command = [sys.executable, "-m", "tests.integration.storage.limit_worker", url, "32", "20"]
     environment = {**os.environ, "VENTION_STORAGE_BUSY_TIMEOUT": "60"}
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,10 +78,19 @@ def test_a_refused_url_does_not_show_its_password() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_driver_that_is_not_there_is_named() -> None:
-    set_database_url("postgresql+pg8000://host/name")
+def test_a_driver_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    set_database_url("postgresql://host/name")
 
-    with pytest.raises(ConfigurationError, match=r"pg8000.*install"):
+    with pytest.raises(ConfigurationError, match=r"driver of postgresql .*install"):
+        get_engine()
+
+
+@pytest.mark.parametrize("driver", ["pg8000", "psycopg2", "asyncpg"])
+def test_another_driver_of_postgresql_is_refused(driver: str) -> None:
+    set_database_url(f"postgresql+{driver}://host/name")
+
+    with pytest.raises(ConfigurationError, match=rf"driver {driver}; .*postgresql://"):
         get_engine()
 
 
