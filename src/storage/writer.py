@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from storage.database import current_database, in_thread, refuse_inside_transaction
 from storage.scope import Scope, current_scope, open_transaction
+
+logger = logging.getLogger("storage")
 
 R = TypeVar("R")
 
@@ -55,4 +60,33 @@ async def write_async(work: Callable[[Scope], R]) -> R:
     """
     refuse_inside_transaction("write_async")
     commits = current_database().commits
-    return await (in_thread(write, work) if commits is None else commits.run_async(work))
+    return await (_write_in_thread(work) if commits is None else commits.run_async(work))
+
+
+async def _write_in_thread(work: Callable[[Scope], R]) -> R:
+    """Write on a worker thread; a caller that is cancelled has written nothing, or is told when the work has ended."""
+    claim = threading.Lock()  # goes to whoever comes first: the thread, or a caller that gives up
+    results: list[R] = []
+    errors: list[BaseException] = []
+
+    def perform() -> None:
+        if claim.acquire(blocking=False):
+            try:
+                results.append(write(work))
+            except BaseException as error:  # noqa: BLE001 - it is the caller's, not that of the task between
+                errors.append(error)
+
+    running = asyncio.ensure_future(in_thread(perform))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        if claim.acquire(blocking=False):
+            running.cancel()
+        else:
+            await asyncio.wait([running])
+            if results:
+                logger.warning("a caller gave up on a write that was committed all the same")
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]
