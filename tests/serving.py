@@ -22,6 +22,15 @@ async def eventually(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+class _Server(uvicorn.Server):
+    """Ends when it is told to; uvicorn looks ten times a second, which hundreds of tests would wait for."""
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        while not self.should_exit:  # noqa: ASYNC110 - it is a flag, which signals set too
+            await asyncio.sleep(0.005)
+
+
 @asynccontextmanager
 async def serving(app: VentionApp, port: int = 0) -> AsyncIterator[str]:
     """Serve the app with uvicorn on the running event loop, on a free port unless told which; gives its base URL."""
@@ -29,7 +38,7 @@ async def serving(app: VentionApp, port: int = 0) -> AsyncIterator[str]:
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+    server = _Server(uvicorn.Config(app, log_level="warning", ws="none"))
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await eventually(lambda: server.started or running.done())

@@ -17,10 +17,9 @@ from communication.app import VentionApp
 from communication.decorators import Registry
 from storage.accessor import ModelAccessor
 from storage.auditor import AuditLog
-from storage.bootstrap import bootstrap
-from storage.database import get_engine
-from storage.schema.tables import create, prepare
+from storage.database import get_engine, set_database_url
 from storage.vention_communication import build_storage_bundle
+from tests.integration.storage.conftest import make_tables
 from tests.integration.storage_rpc.models import Base, Errand, Fixture, Formula, Meter, Person, Sample
 from tests.serving import serving
 
@@ -142,9 +141,8 @@ def trail(component: str) -> list[AuditLog]:
 
 def open_database(url: str, base: type[SQLModel] = Base) -> None:
     """Make the tables of the models of a base, and the project's own."""
-    bootstrap(database_url=url)
-    prepare(base.metadata)
-    create(get_engine(), base.metadata)
+    set_database_url(url)
+    make_tables(get_engine(), base.metadata)
 
 
 def app_of(*accessors: ModelAccessor[Any], limit: int | None = None) -> VentionApp:

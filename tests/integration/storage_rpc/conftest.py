@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,13 +17,8 @@ def closed_database() -> Iterator[None]:
 
 
 @pytest.fixture
-def database_path(tmp_path: Path) -> Path:
-    return tmp_path / "cell.db"
-
-
-@pytest.fixture
-async def cell(database_path: Path) -> AsyncIterator[Cell]:
-    async with running_cell(f"sqlite:///{database_path}") as running:
+async def cell(url: str) -> AsyncIterator[Cell]:
+    async with running_cell(url) as running:
         yield running
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-import sqlalchemy as sa
 from connectrpc.code import Code
 
 from communication.app import VentionApp
@@ -25,7 +24,7 @@ from storage.accessor import ModelAccessor
 from storage.database import in_thread, transaction
 from storage.rpc import served
 from storage.vention_communication import build_storage_bundle
-from tests.integration.storage_rpc.cell import Cell, open_database, running_cell
+from tests.integration.storage_rpc.cell import Cell, open_database
 from tests.integration.storage_rpc.cell import served as serving_app
 from tests.integration.storage_rpc.models import Errand, Formula, Person
 
@@ -174,7 +173,7 @@ async def test_an_unknown_mode(cell: Cell) -> None:
     assert answer.violations == {"mode": "must be merge or replace"}
 
 
-async def test_only_an_import_may_be_larger_than_other_requests(cell: Cell, database_path: Path) -> None:
+async def test_only_an_import_may_be_larger_than_other_requests(cell: Cell) -> None:
     large = base64.b64encode(bytes(5 << 20)).decode()
     assert (await cell.call("DatabaseImportZip", {"bytes": large})).error == (400, "invalid_argument")
     assert (await cell.call("FormulasCreateRecord", {"record": {"code": large}})).body["code"] == "resource_exhausted"
@@ -184,9 +183,9 @@ async def test_only_an_import_may_be_larger_than_other_requests(cell: Cell, data
         assert (await call("DatabaseImportZip", {"bytes": large})).body["code"] == "resource_exhausted"
 
 
-async def test_bundles_that_come_one_after_the_other_export_what_all_of_them_serve(database_path: Path) -> None:
+async def test_bundles_that_come_one_after_the_other_export_what_all_of_them_serve(url: str) -> None:
     """As on the page, where the second bundle is added to an app that is finalized."""
-    open_database(f"sqlite:///{database_path}")
+    open_database(url)
     people, formulas = ModelAccessor(Person, "people"), ModelAccessor(Formula, "formulas")
     people.insert(Person(name="Ada"))
     formulas.insert(Formula(code="x"))
@@ -194,32 +193,8 @@ async def test_bundles_that_come_one_after_the_other_export_what_all_of_them_ser
     app.add_bundle(build_storage_bundle(accessors=[people]))
     app.finalize()
     app.add_bundle(build_storage_bundle(accessors=[people, formulas]))
-    async with serving_app(app) as (url, _), ConnectClient(url) as client:
+    async with serving_app(app) as (base_url, _), ConnectClient(base_url) as client:
         exported = await client.call("DatabaseExportZip")
     assert {table.table: table.rows for table in exported.tables} == {"formula": 1, "person": 1, "auditlog": 2}
     assert "errand" in exported.left_out  # which no bundle serves
     assert not {"formula", "person", "auditlog"} & set(exported.left_out)
-
-
-@pytest.fixture
-def postgresql_database(postgresql_url: str) -> str:
-    """A database of its own on the server, which goes with it."""
-    server = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.exec_driver_sql("CREATE DATABASE storage_archive")
-    server.dispose()
-    return sa.make_url(postgresql_url).set(database="storage_archive").render_as_string(hide_password=False)
-
-
-async def test_on_postgresql(postgresql_database: str) -> None:
-    async with running_cell(postgresql_database) as cell, ConnectClient(cell.url) as client:
-        cell.people.insert(Person(name="Ada"))
-        data = (await client.call("DatabaseExportZip")).data
-        cell.people.insert(Person(name="Bob"))
-        report = await client.call("DatabaseImportZip", {"bytes": data, "mode": "replace"})
-        assert report.ok
-        assert [person.name for person in cell.people.all()] == ["Ada"]
-        entries = (await client.call("DatabaseReadAudit", {"component": "people"})).entries
-        assert [entry.operation for entry in entries] == ["delete", "create", "create"]
-        diagram = await client.call("DatabaseSchemaDiagram", {"format": "mermaid"})
-        assert '"person" |o--o{ "errand" : "person_id"' in diagram.mermaid

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,11 +106,9 @@ Twin = twin()
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path}/bundles.db"
+def opened(url: str) -> None:
     open_database(url)
     open_database(url, Base)
-    return url
 
 
 AWKWARD = {
@@ -121,7 +118,7 @@ AWKWARD = {
 }
 
 
-async def test_every_column_name_goes_round(url: str) -> None:
+async def test_every_column_name_goes_round(opened: None) -> None:
     app = app_of(ModelAccessor(Awkward, "awkward"))
     async with served(app) as (base_url, call):
         created = (await call("AwkwardCreateRecord", {"record": AWKWARD})).record
@@ -145,7 +142,7 @@ async def test_every_column_name_goes_round(url: str) -> None:
             assert vars(record) == {"id": 3, **AWKWARD}
 
 
-async def test_a_violation_of_a_column_that_is_called_actor_is_the_records(url: str) -> None:
+async def test_a_violation_of_a_column_that_is_called_actor_is_the_records(opened: None) -> None:
     async with served(app_of(ModelAccessor(Awkward, "awkward"))) as (_, call):
         answer = await call("AwkwardCreateRecord", {"record": {"actor": "a\0b"}})
         assert list(answer.violations) == ["record.actor"]
@@ -153,7 +150,7 @@ async def test_a_violation_of_a_column_that_is_called_actor_is_the_records(url: 
         assert list(answer.violations) == ["actor"]
 
 
-async def test_typed_json_that_is_no_message_goes_as_json(url: str) -> None:
+async def test_typed_json_that_is_no_message_goes_as_json(opened: None) -> None:
     app = app_of(ModelAccessor(Rooted, "rooted"), ModelAccessor(Spotted, "spotted"))
     async with served(app) as (_, call):
         assert (await call("RootedCreateRecord", {"record": {"vector": [1, 2.5]}})).record["vector"] == [1.0, 2.5]
@@ -190,7 +187,7 @@ def test_a_negative_limit_is_refused() -> None:
         build_storage_bundle(accessors=[], max_records_per_model=-1)
 
 
-async def test_a_bundle_that_comes_twice_changes_nothing(url: str) -> None:
+async def test_a_bundle_that_comes_twice_changes_nothing(opened: None) -> None:
     accessor = ModelAccessor(Person, "people")
     app = VentionApp(name="cell", registry=Registry())
     bundle = build_storage_bundle(accessors=[accessor], max_records_per_model=3)
@@ -220,7 +217,7 @@ def test_another_entry_under_the_same_name_is_refused_after_finalize_too() -> No
     assert app.contract.proto_text == contract
 
 
-async def test_a_bundle_that_is_added_while_the_app_is_served_is_answered_at_once(url: str) -> None:
+async def test_a_bundle_that_is_added_while_the_app_is_served_is_answered_at_once(opened: None) -> None:
     app = app_of(ModelAccessor(Person, "people"))
     async with served(app) as (base_url, call), ConnectClient(base_url) as client:
         await client.call("PeopleListRecords")

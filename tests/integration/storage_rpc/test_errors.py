@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, create_engine, make_url
 
 from storage.accessor import ModelAccessor
 from storage.database import set_database_url
@@ -16,7 +18,9 @@ from storage.dialects.sqlite_driver import DRIVER
 from tests.integration.storage_rpc.cell import Answer, Caller, Cell, app_of, running_cell, served
 from tests.integration.storage_rpc.models import Errand, Person
 
-INSIDE = re.compile(r"(?i)traceback|sqlalchemy|pydantic|sqlite|select |insert |update |\.py|/tmp|/home|secret|garbage")
+INSIDE = re.compile(
+    r"(?i)traceback|sqlalchemy|pydantic|sqlite|psycopg|select |insert |update |\.py|/tmp|/home|secret|garbage"
+)
 MEBIBYTE = 1024 * 1024
 
 
@@ -282,67 +286,90 @@ async def test_a_hook_that_writes_an_invalid_record_of_another_model_names_no_fi
 # The database
 
 
+LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN; LOCK TABLE person IN EXCLUSIVE MODE"}
+GARBAGE = {
+    "sqlite": dict.fromkeys(("at", "day", "clock", "span", "shift", "token", "settings", "gripper"), "'garbage'"),
+    "postgresql": {"gripper": """'"garbage"'"""},  # which keeps anything else out
+}
+
+
+@contextmanager
+def stranger(url: str) -> Iterator[Connection]:
+    """A connection of another program's, in autocommit."""
+    options = {"module": DRIVER} if url.startswith("sqlite") else {}
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", **options)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
 async def test_a_database_that_another_process_keeps_locked_is_unavailable(
-    database_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VENTION_STORAGE_BUSY_TIMEOUT", "0.1")
-    async with running_cell(f"sqlite:///{database_path}") as cell:
+    async with running_cell(url) as cell:
         await cell.call("PeopleCreateRecord", {"record": {"name": "Ada"}})
-        rival = DRIVER.connect(str(database_path), isolation_level=None)
-        rival.execute("BEGIN IMMEDIATE")
-        for rpc, body in WRITES:
-            answer = await cell.call(rpc, body)
-            assert answer.error == (503, "unavailable")
-            leaks_nothing(answer)
-        assert (await cell.call("PeopleGetRecord", {"recordId": 1})).status == 200
-        rival.execute("ROLLBACK")
-        rival.close()
+        with stranger(url) as rival:
+            rival.exec_driver_sql(LOCKS[rival.dialect.name])
+            for rpc, body in WRITES:
+                answer = await cell.call(rpc, body)
+                assert answer.error == (503, "unavailable")
+                leaks_nothing(answer)
+            assert (await cell.call("PeopleGetRecord", {"recordId": 1})).status == 200
+            rival.exec_driver_sql("ROLLBACK")
         await goes_on(cell)
 
 
-async def test_a_database_that_cannot_be_written_or_opened_is_unavailable(cell: Cell, database_path: Path) -> None:
+async def test_a_database_that_cannot_be_written_or_opened_is_unavailable(cell: Cell, url: str) -> None:
     await cell.call("PeopleCreateRecord", {"record": {"name": "Ada"}})
-    set_database_url(f"sqlite:///file:{database_path}?mode=ro&uri=true")
+    set_database_url(read_only(url))
     for rpc, body in WRITES[:3]:
         answer = await cell.call(rpc, body)
         assert answer.error == (503, "unavailable")
         leaks_nothing(answer)
     assert (await cell.call("PeopleGetRecord", {"recordId": 1})).status == 200
-    set_database_url(f"sqlite:///{database_path.parent}/secret/no.db")
+    set_database_url(nowhere(url))
     for rpc, body in [*WRITES, ("PeopleListRecords", {}), ("PeopleGetRecord", {"recordId": 1})]:
         answer = await cell.call(rpc, body)
         assert answer.error == (503, "unavailable")
         leaks_nothing(answer)
-    set_database_url(f"sqlite:///{database_path}")
+    set_database_url(url)
     await goes_on(cell)
 
 
-async def test_a_row_that_cannot_be_read_is_internal_and_leaks_nothing(cell: Cell, database_path: Path) -> None:
+def read_only(url: str) -> str:
+    if url.startswith("sqlite"):
+        return f"sqlite:///file:{make_url(url).database}?mode=ro&uri=true"
+    read_only = {"options": "-c default_transaction_read_only=on"}
+    return make_url(url).update_query_dict(read_only).render_as_string(hide_password=False)
+
+
+def nowhere(url: str) -> str:
+    database = "/no/secret.db" if url.startswith("sqlite") else "secret"
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+async def test_a_row_that_cannot_be_read_is_internal_and_leaks_nothing(cell: Cell, url: str) -> None:
     await cell.call("SamplesCreateRecord", {"record": {"text": "x"}})
-    for column in ("at", "day", "clock", "span", "shift", "token", "settings", "gripper"):
-        intruder = DRIVER.connect(str(database_path))
-        intruder.execute(f"UPDATE sample SET {column} = 'garbage'")  # noqa: S608 - names of our own
-        intruder.commit()
-        for rpc, body in (
-            ("SamplesListRecords", {}),
-            ("SamplesGetRecord", {"recordId": 1}),
-            ("SamplesUpdateRecord", {"recordId": 1, "record": {"text": "y"}}),
-            ("SamplesDeleteRecord", {"recordId": 1}),
-        ):
-            answer = await cell.call(rpc, body)
-            assert answer.error == (500, "internal"), (column, rpc, answer.body)
-            leaks_nothing(answer)
-        intruder.execute(f"UPDATE sample SET {column} = NULL")  # noqa: S608 - as above
-        intruder.commit()
-        intruder.close()
+    with stranger(url) as intruder:
+        for column, garbage in GARBAGE[intruder.dialect.name].items():
+            intruder.exec_driver_sql(f"UPDATE sample SET {column} = {garbage}")  # noqa: S608 - names of our own
+            for rpc, body in (
+                ("SamplesListRecords", {}),
+                ("SamplesGetRecord", {"recordId": 1}),
+                ("SamplesUpdateRecord", {"recordId": 1, "record": {"text": "y"}}),
+                ("SamplesDeleteRecord", {"recordId": 1}),
+            ):
+                answer = await cell.call(rpc, body)
+                assert answer.error == (500, "internal"), (column, rpc, answer.body)
+                leaks_nothing(answer)
+            intruder.exec_driver_sql(f"UPDATE sample SET {column} = NULL")  # noqa: S608 - as above
     assert (await cell.call("SamplesListRecords")).status == 200
 
 
-async def test_a_table_that_is_gone_is_the_servers_to_mend_and_leaks_nothing(cell: Cell, database_path: Path) -> None:
-    intruder = DRIVER.connect(str(database_path))
-    intruder.execute("DROP TABLE errand")
-    intruder.commit()
-    intruder.close()
+async def test_a_table_that_is_gone_is_the_servers_to_mend_and_leaks_nothing(cell: Cell, url: str) -> None:
+    with stranger(url) as intruder:
+        intruder.exec_driver_sql("DROP TABLE errand")
     for rpc, body in (
         ("ListRecords", {}),
         ("GetRecord", {"recordId": 1}),
@@ -357,8 +384,8 @@ async def test_a_table_that_is_gone_is_the_servers_to_mend_and_leaks_nothing(cel
 # The record limit
 
 
-async def test_the_limit_counts_the_active_records(database_path: Path) -> None:
-    async with running_cell(f"sqlite:///{database_path}", limit=2) as cell:
+async def test_the_limit_counts_the_active_records(url: str) -> None:
+    async with running_cell(url, limit=2) as cell:
         for name in ("Ada", "Bob"):
             assert (await cell.call("PeopleCreateRecord", {"record": {"name": name}})).status == 200
         full = await cell.call("PeopleCreateRecord", {"record": {"name": "Eve"}})

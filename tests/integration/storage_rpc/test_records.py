@@ -425,8 +425,8 @@ async def test_an_rpc_that_is_not_there_is_unimplemented(call: Caller) -> None:
         assert (await call(name)).error == (501, "unimplemented")
 
 
-async def test_two_accessors_of_one_model_are_two_components(database_path: Any) -> None:
-    open_database(f"sqlite:///{database_path}")
+async def test_two_accessors_of_one_model_are_two_components(url: str) -> None:
+    open_database(url)
     app = app_of(ModelAccessor(Person, "staff"), ModelAccessor(Person, "visitors"))
     async with served(app) as (_, call):
         await call("StaffCreateRecord", {"record": {"name": "Ada"}})
