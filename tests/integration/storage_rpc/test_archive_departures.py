@@ -45,6 +45,17 @@ async def archive(cell: Cell) -> bytes:
     return data
 
 
+@pytest.fixture
+def database_path(tmp_path: Path) -> Path:
+    return tmp_path / "machine.db"
+
+
+@pytest.fixture
+def url(database_path: Path) -> str:
+    """SQLite only, whose temporary files are beside it."""
+    return f"sqlite:///{database_path}"
+
+
 class Halt:
     """Stops an import in the middle, at a record, until it is told to go on."""
 

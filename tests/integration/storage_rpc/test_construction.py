@@ -59,9 +59,9 @@ class Pallet(Base, table=True):
 
 
 @pytest.mark.parametrize("hooked", [False, True])
-async def test_create_does_what_the_model_does(database_path: Any, hooked: bool) -> None:
+async def test_create_does_what_the_model_does(url: str, hooked: bool) -> None:
     looked_at.clear()
-    open_database(f"sqlite:///{database_path}", Base)
+    open_database(url, Base)
     models: dict[str, type[Any]] = {"labels": Label, "shelves": Shelf, "pallets": Pallet}
     accessors: list[ModelAccessor[Any]] = [ModelAccessor(model, name) for name, model in models.items()]
     seen: list[Any] = []
