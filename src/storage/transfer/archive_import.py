@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from storage.transfer.archive_reader import Archive, open_archive
 from storage.transfer.archive_report import ImportReport, Problems, TooManyProblems
 from storage.transfer.archive_staging import Staging
 from storage.transfer.archive_table import ImportedTable
+from storage.transfer.rehearsal import rehearsal
 from storage.transfer.sqlite_file import database_file
 from storage.transfer.workspace import need_space, workspace_beside
 from storage.writer import joined
@@ -59,7 +61,8 @@ def import_archive(
         accessors: Where the tables go.
         mode: `merge` leaves records alone that the archive does not have; `replace` removes them for good, from the
             tables that it has.
-        dry_run: Whether to undo everything at the end and only report; others wait as they do for an import.
+        dry_run: Whether to change nothing and only report. Outside a transaction of the caller's, SQLite tries it on a
+            copy of the database, so that nobody waits; on PostgreSQL others wait as they do for an import.
         actor: Who does it, for the audit trail.
 
     Returns:
@@ -100,7 +103,7 @@ def import_archive(
         archive.verify()
         need_space(room, _STAGED * sum(archive.size_of(table.archived) for table in tables))
         plan = _Import(tables=tables, replace=mode == "replace", dry_run=dry_run, actor=actor)
-        complete = plan.run(archive)
+        complete = plan.run(archive, room)
     problems = plan.problems.sorted([table.archived.file for table in tables])
     if problems and not dry_run:
         raise _refused(problems, complete=complete)
@@ -122,10 +125,14 @@ class _Import:
     actor: str
     problems: Problems = field(default_factory=Problems)
 
-    def run(self, archive: Archive) -> bool:
+    def run(self, archive: Archive, room: Path) -> bool:
         """Read it all, then write it all or undo it; whether it was all looked at.
 
         What can be found out without the database is found out before anybody has to wait.
+
+        Args:
+            archive: The archive.
+            room: A workspace.
         """
         alone = current_scope() is None
         try:
@@ -133,13 +140,26 @@ class _Import:
                 table.read(archive, self.problems)
             if self.problems.found and not self.dry_run:
                 return True
-            with _announced(), joined() as scope, self._kept_or_undone():
+            with self._transaction(room, alone=alone) as scope, self._kept_or_undone():
                 self._load(scope, alone=alone)
         except _Undone:
             pass
         except TooManyProblems:
             return False
         return True
+
+    @contextmanager
+    def _transaction(self, room: Path, *, alone: bool) -> Iterator[Scope]:
+        """Where to write: in the database, whose other writers know what they wait for; in a dry run, on a copy."""
+        database = current_database()
+        gate = database.dialect.gate_of(database.engine)
+        with ExitStack() as stack:
+            if gate is not None and self.dry_run and alone:
+                yield stack.enter_context(rehearsal(room))
+                return
+            if gate is not None:
+                stack.enter_context(gate.announced("an import"))
+            yield stack.enter_context(joined())
 
     @contextmanager
     def _kept_or_undone(self) -> Iterator[None]:
@@ -165,13 +185,6 @@ class _Import:
             for rows in table.batches():
                 loading.write([Put(table=table, row=row) for row in rows])
         loading.finish()
-
-
-def _announced() -> AbstractContextManager[None]:
-    """Let other writers of this process know what they wait for."""
-    database = current_database()
-    gate = database.dialect.gate_of(database.engine)
-    return nullcontext() if gate is None else gate.announced("an import")
 
 
 def _pairs(

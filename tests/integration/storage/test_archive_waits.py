@@ -99,6 +99,36 @@ def test_a_bad_archive_makes_nobody_wait(accessors: Accessors, impatient: None, 
     assert len(audit()) == 1
 
 
+def test_a_dry_run_makes_nobody_wait(accessors: Accessors, impatient: None, audit: Audit) -> None:
+    accessors["recipe"].insert_many([Recipe(name="a"), Recipe(name="b")])
+    archive = recipes_with(accessors, GOOD, ["3", "new", "1.0", "", ""])
+
+    @accessors["recipe"].after_insert()
+    def write_too(session: Session, instance: Recipe) -> None:
+        accessors["bin"].insert(Bin(code=instance.name))
+        assert [bin_.code for bin_ in accessors["bin"].all()] == ["new"]
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(accessors["bin"].insert, Bin(code="meanwhile")).result(PATIENCE).id == 1
+
+    report = import_archive(archive, accessors.values(), mode="replace", dry_run=True)
+
+    (table,) = (table for table in report.tables if table.table == "recipe")
+    assert (table.inserted, table.updated, table.unchanged, table.removed) == (1, 1, 0, 1)
+    assert [recipe.name for recipe in accessors["recipe"].all()] == ["a", "b"]
+    assert [bin_.code for bin_ in accessors["bin"].all()] == ["meanwhile"]
+    assert [entry.component for entry in audit()] == ["recipes", "recipes", "bins"]
+
+
+def test_a_dry_run_in_a_transaction_sees_what_that_has_written(accessors: Accessors, audit: Audit) -> None:
+    archive = recipes_with(accessors, GOOD)
+    with transaction():
+        accessors["recipe"].insert(Recipe(name="a"))
+        report = import_archive(archive, accessors.values(), dry_run=True)
+    (table,) = (table for table in report.tables if table.table == "recipe")
+    assert (table.inserted, table.updated) == (0, 1)
+    assert [recipe.name for recipe in accessors["recipe"].all()] == ["a"]
+
+
 def test_others_write_while_an_archive_is_read(accessors: Accessors, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = recipes_with(accessors, GOOD)
     written: list[int | None] = []
