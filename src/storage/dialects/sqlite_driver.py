@@ -148,7 +148,7 @@ class GatedConnection(_Connection):
         lost = self._inside and not self.in_transaction
         try:
             super().commit()
-            if self._inside and self.file.log_size() > max(LOG_LIMIT, 2 * self._log_tolerated):
+            if self._inside and self.file.log_size() > max(LOG_LIMIT, 1.5 * self._log_tolerated):
                 self._restart_log()
         finally:
             if not self.in_transaction:
@@ -194,7 +194,7 @@ class GatedConnection(_Connection):
 
         Only the reads that run now are waited for, and not for long: later ones no longer need the log. What fails
         here is no failure of the commit, which has happened. Where a read lasts longer, as that of an export does, the
-        next attempt is made when the log is twice as large, or each commit until then would wait in vain.
+        next attempt is made when the log has grown by half, or each commit until then would wait in vain.
         """
         size = self.file.log_size()
         try:

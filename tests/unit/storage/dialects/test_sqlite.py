@@ -91,7 +91,7 @@ def test_the_lock_of_another_process_is_waited_for_and_not_for_ever(engine: Engi
 def test_a_long_read_does_not_hold_up_every_commit(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A commit waits for the read, to start the log anew, and the next one to do so finds the log twice as large."""
+    """A commit waits for the read, to start the log anew, and the next one to do so finds the log grown by half."""
     monkeypatch.setattr(sqlite_driver, "LOG_LIMIT", 0)
     monkeypatch.setattr(sqlite_driver, "_LOG_PATIENCE", 0.01)
     log, attempts = tmp_path / "machine.db-wal", []
@@ -107,12 +107,11 @@ def test_a_long_read_does_not_hold_up_every_commit(
         reader.execute("SELECT * FROM note").fetchall()
         for _ in range(64):
             write()
-        assert 1 < len(attempts) < 10
-        assert all(later > 2 * earlier for earlier, later in itertools.pairwise(attempts))
+        assert 1 < len(attempts) < 20
+        assert all(later > 1.5 * earlier for earlier, later in itertools.pairwise(attempts))
         reader.rollback()
-    while len(attempts) < 10:  # the read has ended, so the next attempt succeeds, and each commit tries again
+    while attempts[-1] != attempts[-2]:  # the read has ended: an attempt succeeds, and each commit makes one again
         write()
-    assert attempts[-1] == attempts[-2]
 
 
 def test_a_connection_that_has_written_waits_for_other_locks_as_long_as_before(engine: Engine) -> None:
