@@ -150,6 +150,10 @@ class GatedConnection(_Connection):
             super().commit()
             if self._inside and self.file.log_size() > max(LOG_LIMIT, 1.5 * self._log_tolerated):
                 self._restart_log()
+        except DRIVER.Error:  # a reference that is looked at only now: SQLite would keep the transaction open
+            if self.in_transaction:
+                super().rollback()
+            raise
         finally:
             if not self.in_transaction:
                 self._leave()
