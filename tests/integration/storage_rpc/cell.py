@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
+from sqlalchemy import Connection, create_engine
 from sqlmodel import Session, SQLModel, select
 
 from communication.app import VentionApp
@@ -18,6 +19,7 @@ from communication.decorators import Registry
 from storage.accessor import ModelAccessor
 from storage.auditor import AuditLog
 from storage.database import get_engine, set_database_url
+from storage.dialects.sqlite_driver import DRIVER
 from storage.vention_communication import build_storage_bundle
 from tests.integration.storage.conftest import make_tables
 from tests.integration.storage_rpc.models import Base, Errand, Fixture, Formula, Meter, Person, Sample
@@ -179,3 +181,13 @@ async def running_cell(database_url: str, limit: int | None = None) -> AsyncIter
             url=url,
             call=call,
         )
+
+
+@contextmanager
+def stranger(url: str) -> Iterator[Connection]:
+    """A connection of another program's, in autocommit."""
+    options = {"module": DRIVER} if url.startswith("sqlite") else {}
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", **options)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()

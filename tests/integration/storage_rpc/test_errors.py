@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy import make_url
 
 from storage.accessor import ModelAccessor
 from storage.database import set_database_url
-from storage.dialects.sqlite_driver import DRIVER
-from tests.integration.storage_rpc.cell import Answer, Caller, Cell, app_of, running_cell, served
+from tests.integration.storage_rpc.cell import Answer, Caller, Cell, app_of, running_cell, served, stranger
 from tests.integration.storage_rpc.models import Errand, Person
 
 INSIDE = re.compile(
@@ -291,16 +289,6 @@ GARBAGE = {
     "sqlite": dict.fromkeys(("at", "day", "clock", "span", "shift", "token", "settings", "gripper"), "'garbage'"),
     "postgresql": {"gripper": """'"garbage"'"""},  # which keeps anything else out
 }
-
-
-@contextmanager
-def stranger(url: str) -> Iterator[Connection]:
-    """A connection of another program's, in autocommit."""
-    options = {"module": DRIVER} if url.startswith("sqlite") else {}
-    engine = create_engine(url, isolation_level="AUTOCOMMIT", **options)
-    with engine.connect() as connection:
-        yield connection
-    engine.dispose()
 
 
 async def test_a_database_that_another_process_keeps_locked_is_unavailable(

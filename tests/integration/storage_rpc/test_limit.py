@@ -1,4 +1,4 @@
-"""The record limit is exact, whoever writes at the same time: two server processes on one file."""
+"""The record limit is exact, whoever writes at the same time: two server processes on one database."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from storage.dialects.sqlite_driver import DRIVER
+from tests.integration.storage_rpc.cell import stranger
 
 LIMIT = 20
 CREATES = 64
@@ -49,11 +48,11 @@ server.run(sockets=[listener])
 
 
 @pytest.fixture
-async def servers(tmp_path: Path) -> AsyncIterator[list[httpx.AsyncClient]]:
-    """Clients of two processes that serve the same file."""
+async def servers(url: str) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """Clients of two processes that serve the same database."""
     processes = [
         subprocess.Popen(  # noqa: ASYNC220 - it only starts them
-            [sys.executable, "-c", PROGRAM, f"sqlite:///{tmp_path}/cell.db"],
+            [sys.executable, "-c", PROGRAM, url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -85,21 +84,18 @@ async def race(servers: list[httpx.AsyncClient], calls: list[tuple[str, Any]]) -
     return Counter("ok" if answer.status_code == 200 else answer.json()["code"] for answer in answers)
 
 
-def rows(path: Path, condition: str) -> int:
-    database = DRIVER.connect(str(path))
-    (count,) = database.execute(f"SELECT count(*) FROM {condition}").fetchone()  # noqa: S608 - a text of the test
-    database.close()
-    return int(count)
+def rows(url: str, condition: str) -> int:
+    with stranger(url) as database:
+        return int(database.exec_driver_sql(f"SELECT count(*) FROM {condition}").scalar_one())  # noqa: S608 - of the test
 
 
 async def test_creates_and_restores_of_two_processes_never_pass_the_limit(
-    servers: list[httpx.AsyncClient], tmp_path: Path
+    servers: list[httpx.AsyncClient], url: str
 ) -> None:
-    path = tmp_path / "cell.db"
     creates = [("/PalletsCreateRecord", {"record": {"name": f"p{number}"}}) for number in range(CREATES)]
     assert await race(servers, creates) == {"ok": LIMIT, "resource_exhausted": CREATES - LIMIT}
-    assert rows(path, "pallet") == LIMIT
-    assert rows(path, "auditlog") == LIMIT
+    assert rows(url, "pallet") == LIMIT
+    assert rows(url, "auditlog") == LIMIT
 
     listed = (await servers[0].post("/PalletsListRecords", json={})).json()["records"]
     keys = [record["id"] for record in listed[: LIMIT // 2]]
@@ -109,5 +105,5 @@ async def test_creates_and_restores_of_two_processes_never_pass_the_limit(
     restores = [("/PalletsRestoreRecord", {"recordId": key}) for key in keys]
     mixed = [call for pair in zip(restores, creates, strict=False) for call in pair]
     assert await race(servers, mixed) == {"ok": LIMIT // 2, "resource_exhausted": len(mixed) - LIMIT // 2}
-    assert rows(path, "pallet WHERE deleted_at IS NULL") == LIMIT
-    assert rows(path, "auditlog") == LIMIT + LIMIT // 2 + LIMIT // 2
+    assert rows(url, "pallet WHERE deleted_at IS NULL") == LIMIT
+    assert rows(url, "auditlog") == LIMIT + LIMIT // 2 + LIMIT // 2
