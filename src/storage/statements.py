@@ -70,6 +70,7 @@ class _Compiled:
     text: str
     dialect: sa.Dialect
     binds: tuple[tuple[str, Processor | None], ...]
+    sent: tuple[str, ...]  # as the driver knows them, which may not take every character of a column's name
     positional: bool
     fixed: dict[str, Any]
     types: tuple[sa.types.TypeEngine[Any], ...]
@@ -101,9 +102,8 @@ class _Compiled:
 
     def _bound(self, parameters: Mapping[str, Any]) -> Any:
         values = {**self.fixed, **parameters} if self.fixed else parameters
-        if self.positional:
-            return [values[name] if bind is None else bind(values[name]) for name, bind in self.binds]
-        return {name: values[name] if bind is None else bind(values[name]) for name, bind in self.binds}
+        bound = [values[name] if bind is None else bind(values[name]) for name, bind in self.binds]
+        return bound if self.positional else dict(zip(self.sent, bound, strict=True))
 
     def _bound_all(self, parameters: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Bind column by column, so that what all rows have in common, as the time of an audit entry, is bound once."""
@@ -135,6 +135,7 @@ def _compile(clause: sa.Executable, keys: list[str] | None, dialect: sa.Dialect)
         text=str(compiled),
         dialect=dialect,
         binds=tuple((name, types[name].bind_processor(dialect)) for name in names),
+        sent=tuple(compiled.escaped_bind_names.get(name, name) for name in names),
         positional=bool(compiled.positional),
         fixed={name: value for name, value in compiled.params.items() if name in names and value is not None},
         types=tuple(column.type for column in returned),

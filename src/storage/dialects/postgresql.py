@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from pydantic_core import from_json
 from sqlalchemy import URL, Column, Connection, Engine, Table, create_engine, event, text
@@ -43,12 +44,10 @@ class PostgreSQLDialect(Dialect):
         if url.get_driver_name() != "psycopg":
             message = f"storage does not use the driver {url.get_driver_name()}"
             raise ConfigurationError(message, hint="write the database URL as postgresql://…")
-        given = url.normalized_query.get("options", ())
         patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
-        ours = f"-c lock_timeout={int(busy_timeout * 1000)} -c timezone=UTC"
         engine = create_engine(
             url,
-            connect_args={**patience, "options": " ".join((*given, ours))},
+            connect_args=patience,
             pool_pre_ping=True,
             pool_size=_POOLED,
             max_overflow=_MORE_IN_NEED,
@@ -56,6 +55,7 @@ class PostgreSQLDialect(Dialect):
             json_serializer=json_text,
             json_deserializer=from_json,
         )
+        _set_on_connect(engine, f"SET lock_timeout = {int(busy_timeout * 1000)}; SET timezone = 'UTC'")
         event.listen(engine, "begin", self._begin)
         event.listen(engine, "commit", self._commit)
         event.listen(engine, "rollback", self._open.remove)
@@ -140,6 +140,15 @@ class PostgreSQLDialect(Dialect):
             "write with `await in_thread(...)`, do not await inside a transaction, or join it by use_session(session)"
         )
         return WriteWouldDeadlock(message, hint=hint)
+
+
+def _set_on_connect(engine: Engine, settings: str) -> None:
+    """Choose settings of every connection, which outdo those of the URL, the environment and the server."""
+
+    @event.listens_for(engine, "connect")
+    def choose(driver: Any, _record: Any) -> None:
+        driver.execute(settings)
+        driver.commit()
 
 
 POSTGRESQL = PostgreSQLDialect()
