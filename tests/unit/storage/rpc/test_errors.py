@@ -10,6 +10,7 @@ from connectrpc.code import Code
 
 from communication.errors import FieldViolation, RpcError
 from storage.errors import (
+    CommitUncertain,
     ConfigurationError,
     ConstraintViolation,
     DatabaseBusy,
@@ -58,6 +59,7 @@ def in_hook(error: Exception) -> Callable[[], Any]:
     [
         (invalid(), Code.INVALID_ARGUMENT),
         (RecordDeleted("gone"), Code.NOT_FOUND),
+        (CommitUncertain("lost"), Code.UNKNOWN),
         (DuplicateRecord("twice"), Code.ALREADY_EXISTS),
         (ForeignKeyViolation("nowhere"), Code.FAILED_PRECONDITION),
         (ConstraintViolation("CHECK (x > 0)"), Code.FAILED_PRECONDITION),
