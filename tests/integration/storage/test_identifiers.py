@@ -19,6 +19,7 @@ from storage.schema.tables import create, prepare
 from storage.trail import read_trail
 from storage.transfer.archive_export import export_archive
 from storage.transfer.archive_import import import_archive
+from tests.integration.storage.limits import limited
 from tests.postgresql import PostgreSQL
 
 
@@ -69,7 +70,7 @@ def test_names_that_have_to_be_quoted(orders: ModelAccessor[Order]) -> None:
     assert orders.save(first).plcID == "2"
     assert orders.delete(7)
     assert orders.restore(7)
-    with pytest.raises(RecordLimitReached), orders.limited(4):
+    with pytest.raises(RecordLimitReached), limited(orders, 4):
         orders.insert(Order(group="e"))
     assert [order.user for order in orders.page(size=2, after=1)] == [7, 8]
     assert len(read_trail(component="orders")) == 7
