@@ -70,7 +70,7 @@ class _Compiled:
     text: str
     dialect: sa.Dialect
     binds: tuple[tuple[str, Processor | None], ...]
-    sent: tuple[str, ...]  # as the driver knows them, which may not take every character of a column's name
+    sent: tuple[str, ...]  # the names of the binds as the driver has them, which may not take every character
     positional: bool
     fixed: dict[str, Any]
     types: tuple[sa.types.TypeEngine[Any], ...]
@@ -84,6 +84,9 @@ class _Compiled:
             cursor.close()
 
     def run_many(self, connection: DBAPIConnection, parameters: Sequence[Mapping[str, Any]]) -> None:
+        if len(parameters) == 1:
+            self.run(connection, parameters[0])
+            return
         cursor = connection.cursor()
         try:
             cursor.executemany(self.text, self._bound_all(parameters))
@@ -112,8 +115,7 @@ class _Compiled:
         bound = zip(*columns, strict=True)
         if self.positional:
             return list(bound)
-        names = [name for name, _ in self.binds]
-        return [dict(zip(names, values, strict=True)) for values in bound]
+        return [dict(zip(self.sent, values, strict=True)) for values in bound]
 
     def _loads_of(self, cursor: DBAPICursor) -> tuple[tuple[int, Processor], ...]:
         """The processors of the result; some drivers tell only now what they return."""
