@@ -37,6 +37,12 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[StorageError], str, str], ...] = (
         "call bootstrap() when all models are defined",
     ),
     (
+        ("2200H",),  # end of a sequence
+        ConfigurationError,
+        "the keys of the table have run out",
+        "declare the key as BigInteger",
+    ),
+    (
         (LOCKED,),
         DatabaseBusy,
         "another transaction had the record or table locked for too long",

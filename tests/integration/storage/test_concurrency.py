@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlmodel import Session
 
 from storage.accessor import ModelAccessor
@@ -135,7 +134,6 @@ async def test_tasks_write_by_the_bridge_while_threads_write_too(bins: ModelAcce
     assert len(bins.all()) == 40
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_readers_do_not_wait_for_a_writer(bins: ModelAccessor[Bin]) -> None:
     bins.insert(Bin(code="A1"))
     with ThreadPoolExecutor(1) as pool, transaction() as session:
@@ -144,7 +142,6 @@ def test_readers_do_not_wait_for_a_writer(bins: ModelAccessor[Bin]) -> None:
         assert [found.code for found in pool.submit(bins.all).result(timeout=10)] == ["A1"]
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_forgotten_session_does_not_lock_the_database_for_ever(bins: ModelAccessor[Bin]) -> None:
     def forget() -> None:
         session = Session(get_engine())

@@ -116,11 +116,10 @@ def test_the_id_of_a_deleted_record_does_not_come_back(bins: ModelAccessor[Bin])
     assert ModelAccessor(Bin, "bins").insert(Bin(code="A6")).id == 6
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_ids_run_out_with_an_error(bins: ModelAccessor[Bin]) -> None:
     bins.insert(Bin(id=2**31 - 1, code="A1"))
 
     for insert in (lambda: bins.insert(Bin(code="A2")), lambda: bins.insert_many([Bin(code="A2"), Bin(code="A3")])):
-        with pytest.raises(RecordInvalid, match="BigInteger"):
+        with pytest.raises((RecordInvalid, ConfigurationError), match="BigInteger"):
             insert()
     assert len(bins.all()) == 1

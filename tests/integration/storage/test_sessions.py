@@ -301,7 +301,6 @@ def test_a_plain_session_that_reads_and_then_writes_never_finds_the_database_loc
     assert stored.capacity == 80
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_session_that_only_reads_keeps_nobody_waiting(bins: ModelAccessor[Bin], engine: Engine) -> None:
     with Session(engine) as session:
         session.exec(select(Bin)).all()

@@ -204,7 +204,6 @@ def test_records_of_the_session_stay_usable_after_the_block(bins: ModelAccessor[
     assert added.id == 2
 
 
-@sqlite_only
 def test_other_threads_do_not_join(bins: ModelAccessor[Bin]) -> None:
     waiting = threading.Event()
 
