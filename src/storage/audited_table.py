@@ -15,7 +15,7 @@ from storage.errors import RecordDeleted
 from storage.hooks import HookEvent, HookRegistry, ModelType
 from storage.records import DELETED_AT, Values
 from storage.schema.ids import reserve_ids
-from storage.scope import Scope
+from storage.scope import Scope, translated
 from storage.table import RecordTable
 
 _View = tuple[Values | None, Values | None]
@@ -207,7 +207,8 @@ class AuditedTable(Generic[ModelType]):
         if limit is None:
             yield
             return
-        scope.dialect.lock_table(scope.connection, self._codec.table)
+        with translated(scope.dialect):
+            scope.dialect.lock_table(scope.connection, self._codec.table)
         written = len(scope.written)
         yield
         if len(scope.written) > written:
@@ -339,5 +340,6 @@ class AuditedTable(Generic[ModelType]):
         if self._ids_reserved_in is not None and self._ids_reserved_in() is engine:
             return
         if (highest := highest_id(scope, self._component)) is not None:
-            reserve_ids(scope.connection, self._codec.table, highest)
+            with translated(scope.dialect):
+                reserve_ids(scope.connection, self._codec.table, highest)
         scope.outcomes.add(committed=lambda: setattr(self, "_ids_reserved_in", ref(engine)))

@@ -14,7 +14,7 @@ from storage.reader import read
 from storage.records import DELETED_AT, RecordCodec, Row, Values
 from storage.references import explained
 from storage.schema.ids import reserve_ids
-from storage.scope import Scope
+from storage.scope import Scope, translated
 from storage.statements import Statement
 
 _MOST_STATEMENTS = 256  # of one model, for there may be one for each set of columns that somebody updates
@@ -140,7 +140,8 @@ class RecordTable(Generic[ModelType]):
         if key is None:
             values = {**values, name: self.codec.validate_key(rows[0][0])}
         elif self.codec.numbers_keys and not scope.dialect.counts_given_ids:
-            reserve_ids(scope.connection, self._table, key)
+            with translated(scope.dialect):
+                reserve_ids(scope.connection, self._table, key)
         return self._written(scope, values)
 
     def _explained(
@@ -203,8 +204,9 @@ class RecordTable(Generic[ModelType]):
         given = [values[name] for values in records if values[name] is not None]
         if not self.codec.numbers_keys or (len(given) == len(records) and scope.dialect.counts_given_ids):
             return records
-        if given:
-            reserve_ids(scope.connection, self._table, max(given))
-        allocated = scope.dialect.allocate_ids(scope.connection, self._key, len(records) - len(given))
+        with translated(scope.dialect):
+            if given:
+                reserve_ids(scope.connection, self._table, max(given))
+            allocated = scope.dialect.allocate_ids(scope.connection, self._key, len(records) - len(given))
         keys = iter([self.codec.validate_key(key) for key in allocated])
         return [values if values[name] is not None else {**values, name: next(keys)} for values in records]

@@ -115,6 +115,24 @@ def test_a_wait_that_is_too_long_says_what_to_do(
 
 
 @postgresql_only
+def test_a_wait_for_the_turn_to_count_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, url: str
+) -> None:
+    monkeypatch.setenv("VENTION_STORAGE_BUSY_TIMEOUT", "0.2")
+    bins: ModelAccessor[Bin] = request.getfixturevalue("bins")
+
+    def insert() -> None:
+        with bins.limited(5):
+            bins.insert(Bin(code="A2"))
+
+    with transaction():
+        bins.insert(Bin(code="A1"))
+        (refused,) = at_once(insert)
+    assert type(refused) is DatabaseBusy
+    insert()
+
+
+@postgresql_only
 def test_more_threads_than_connections_take_turns(bins: ModelAccessor[Bin]) -> None:
     works = [lambda number=number: bins.insert(Bin(code=str(number))) for number in range(60)]
     assert at_once(*works) == [None] * 60
