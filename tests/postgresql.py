@@ -11,8 +11,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine, make_url
 
-# What a power cut would lose is of no use to a test, nor is a second's patience with a deadlock.
-_HASTE = ("fsync = off", "full_page_writes = off", "synchronous_commit = off", "deadlock_timeout = '20ms'")
+# What a power cut would lose is of no use to a test, nor is a second's patience with a deadlock; and what the planner
+# knows of a table must not depend on how long the tests before took.
+_SETTINGS = (
+    "fsync = off",
+    "full_page_writes = off",
+    "synchronous_commit = off",
+    "deadlock_timeout = '20ms'",
+    "autovacuum = off",
+)
 _TABLES = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
 _COUNTERS = "SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace"
 _PATIENCE = 60  # seconds
@@ -33,7 +40,7 @@ class PostgreSQL:
         self._server = package.get_server(data)
         self._databases: dict[str, Engine] = {}
         self.url: str = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        for setting in _HASTE:
+        for setting in _SETTINGS:
             self.execute(f"ALTER SYSTEM SET {setting}")
         self.execute("SELECT pg_reload_conf()")
 
