@@ -20,6 +20,7 @@ from storage.schema.tables import create
 from storage.scope import Scope
 from storage.writer import write_async
 from tests.integration.storage.conftest import Audit
+from tests.integration.storage.limits import limited
 from tests.integration.storage.models import Bin
 
 postgresql_only = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
@@ -122,7 +123,7 @@ def test_a_wait_for_the_turn_to_count_says_what_to_do(
     bins: ModelAccessor[Bin] = request.getfixturevalue("bins")
 
     def insert() -> None:
-        with bins.limited(5):
+        with limited(bins, 5):
             bins.insert(Bin(code="A2"))
 
     with transaction():
