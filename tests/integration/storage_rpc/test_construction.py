@@ -43,7 +43,7 @@ class Shelf(Base, table=True):
         return name
 
 
-class Pallet(Base, table=True):
+class Crate(Base, table=True):
     """Has defaults that are made, and validated, for each."""
 
     id: int | None = Field(default=None, primary_key=True)
@@ -62,7 +62,7 @@ class Pallet(Base, table=True):
 async def test_create_does_what_the_model_does(url: str, hooked: bool) -> None:
     looked_at.clear()
     open_database(url, Base)
-    models: dict[str, type[Any]] = {"labels": Label, "shelves": Shelf, "pallets": Pallet}
+    models: dict[str, type[Any]] = {"labels": Label, "shelves": Shelf, "crates": Crate}
     accessors: list[ModelAccessor[Any]] = [ModelAccessor(model, name) for name, model in models.items()]
     seen: list[Any] = []
     if hooked:
@@ -71,9 +71,9 @@ async def test_create_does_what_the_model_does(url: str, hooked: bool) -> None:
     async with served(app_of(*accessors)) as (_, call):
         label = (await call("LabelsCreateRecord", {"record": {"name": "left"}})).record
         shelf = (await call("ShelvesCreateRecord", {"record": {"name": "left"}})).record
-        pallet = (await call("PalletsCreateRecord", {"record": {"name": " left "}})).record
+        crate = (await call("CratesCreateRecord", {"record": {"name": " left "}})).record
     assert label == {"id": 1, "name": "left", "text": "<left>"}
     assert shelf == {"id": 1, "name": "left"}
     assert looked_at == ["left"]
-    assert pallet == {"id": 1, "name": "left", "layers": 3.0, "marks": "fresh"}
+    assert crate == {"id": 1, "name": "left", "layers": 3.0, "marks": "fresh"}
     assert seen == ([1, 1, 1] if hooked else [])
