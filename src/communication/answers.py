@@ -110,7 +110,7 @@ def _content(error: ConnectError) -> dict[str, Any]:
 
 
 def _json(content: Any) -> bytes:
-    return json.dumps(content, ensure_ascii=False).encode()
+    return json.dumps(content, ensure_ascii=False).encode(errors="replace")  # half a surrogate pair has no form
 
 
 async def _await_body(receive: Receive) -> None:

@@ -1,7 +1,7 @@
 """Entries as Connect RPCs: what serves each path.
 
-This is the way of every call, so it is kept short: one look-up by path, no interceptors, one `try` around the handler.
-A service never changes; an app that gets more entries makes a new one.
+Plain unary calls, which nearly all are, go to `communication.unary`; the Connect library answers all others. There are
+no interceptors. A service never changes; an app that gets more entries makes a new one.
 """
 
 from __future__ import annotations
@@ -196,10 +196,9 @@ class _Application(ConnectASGIApplication[None]):
         elif headers.get(_CONTRACT_HEADER, self._digest) != self._digest:
             await refuse(Code.FAILED_PRECONDITION, CONTRACT_CHANGED, scope, receive, send)
         else:
-            await self._answer(headers, scope, receive, send)
+            await self._answer(scope, receive, send)
 
-    async def _answer(self, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
-        del headers
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await super().__call__(cast("Any", _with_utf8_headers(scope)), cast("Any", receive), cast("Any", send))
 
     def _understands(self, content_type: bytes) -> bool:
@@ -224,12 +223,13 @@ class _UnaryApplication(_Application):
         super().__init__(contract, endpoints, codecs, read_max_bytes)
         self._rpcs, self._limit = rpcs, read_max_bytes
 
-    async def _answer(self, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
         rpc, codec = self._rpcs.get(scope["path"]), self._usual.get(headers[b"content-type"])
         if rpc is not None and codec is not None and is_plain(headers, self._limit):
             await answer_plain(rpc, codec, scope, receive, send)
         else:
-            await super()._answer(headers, scope, receive, send)
+            await super()._answer(scope, receive, send)
 
 
 def _with_utf8_headers(scope: Scope) -> Scope:

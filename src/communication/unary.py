@@ -12,6 +12,7 @@ import asyncio
 import gzip
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -32,6 +33,7 @@ from communication.headers import RequestHeaders
 logger = logging.getLogger("communication")
 
 _SPECIAL = frozenset({b"connect-timeout-ms", b"content-encoding", b"transfer-encoding"})
+_DIGITS = 18  # more than any body has bytes, and fewer than int() refuses
 _LONG = 0.1  # seconds from which on a call may be one whose caller gives up
 _WORTH_COMPRESSING = 1024  # bytes; less is one packet anyway
 _SLOW_TO_COMPRESS = 64 * 1024  # bytes
@@ -99,6 +101,7 @@ def is_plain(headers: Mapping[bytes, bytes], limit: int) -> bool:
         _SPECIAL.isdisjoint(headers)
         and headers.get(b"connect-protocol-version", b"1") == b"1"
         and length.isdigit()
+        and len(length) <= _DIGITS
         and int(length) <= limit
     )
 
@@ -116,16 +119,20 @@ async def answer_plain(rpc: UnaryRpc, codec: ServerCodec, scope: Scope, receive:
     body = await _body(receive)
     if body is None:
         return
-    content: bytes | None = None
+    headers = RequestHeaders(scope["headers"])
+    call = Call(procedure=rpc.procedure, headers=headers, deadline=None)
     try:
-        call = Call(procedure=rpc.procedure, headers=RequestHeaders(scope["headers"]), deadline=None)
         request = await _decoded(codec, body, rpc.rpc.request)
         with _CancelledByHangUp(receive):
             content = codec.encode(await rpc.perform(request, call))
     except ConnectError as error:
         await error_response(error)(scope, receive, send)
-    if content is not None:
-        await _send(content, codec, scope, send)
+    except asyncio.CancelledError:
+        await error_response(ConnectError(Code.CANCELED, "the call was cancelled"))(scope, receive, send)
+        if _is_cancelled():
+            raise
+    else:
+        await _send(content, codec, headers, send)
 
 
 async def _body(receive: Receive) -> bytes | None:
@@ -147,9 +154,9 @@ async def _decoded(codec: ServerCodec, body: bytes, message: MessageType) -> Any
     return await to_thread.run_sync(codec.decode, body, message)
 
 
-async def _send(content: bytes, codec: ServerCodec, scope: Scope, send: Send) -> None:
+async def _send(content: bytes, codec: ServerCodec, asked: Mapping[str, str], send: Send) -> None:
     headers = [(b"content-type", f"application/{codec.name()}".encode()), (b"vary", b"accept-encoding")]
-    if len(content) >= _WORTH_COMPRESSING and _takes_gzip(scope):
+    if len(content) >= _WORTH_COMPRESSING and _takes_gzip(asked):
         content = await _compressed(content)
         headers.append((b"content-encoding", b"gzip"))
     headers.append((b"content-length", b"%d" % len(content)))
@@ -157,9 +164,14 @@ async def _send(content: bytes, codec: ServerCodec, scope: Scope, send: Send) ->
     await send({"type": "http.response.body", "body": content})
 
 
-def _takes_gzip(scope: Scope) -> bool:
-    accepted = RequestHeaders(scope["headers"]).get("accept-encoding", "")
-    return "gzip" in (coding.strip() for coding in accepted.split(","))
+def _takes_gzip(asked: Mapping[str, str]) -> bool:
+    return "gzip" in (coding.strip() for coding in asked.get("accept-encoding", "").split(","))
+
+
+def _is_cancelled() -> bool:
+    """Whether it is this very task that is cancelled, and not one that the handler waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _compressed(content: bytes) -> bytes:
@@ -188,22 +200,19 @@ class _CancelledByHangUp:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> None:
         self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
-        if not (self._gone and isinstance(error, asyncio.CancelledError)):
-            return False
-        if self._task is not None:
+        if self._gone and self._task is not None:
             self._task.uncancel()
-        return True  # nobody is there to be told
 
     def _watch(self) -> None:
         self._watcher = asyncio.get_running_loop().create_task(self._await_hang_up())
 
     async def _await_hang_up(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-        if self._task is not None:
+        with suppress(Exception):  # the server's, which is no concern of the call's
+            # Once only: a middleware that has read the body may give it again, and again.
+            self._gone = (await self._receive())["type"] == "http.disconnect"
+        if self._gone and self._task is not None:
             self._task.cancel()

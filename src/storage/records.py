@@ -97,8 +97,15 @@ class RecordCodec(Generic[ModelType]):
     @property
     def constructs(self) -> bool:
         """Whether making an instance of the model does more than to take values, so that it cannot be left out."""
-        plain = self._mapper.class_manager.original_init is SQLModel.__init__
-        return not plain or bool(self._mapper.validators) or self.model.__pydantic_post_init__ is not None
+        model, manager = self.model, self._mapper.class_manager
+        return (
+            manager.original_init is not SQLModel.__init__
+            or model.__new__ is not SQLModel.__new__
+            or model.__setattr__ is not SQLModel.__setattr__
+            or model.__pydantic_post_init__ is not None
+            or bool(self._mapper.validators)
+            or len(manager.dispatch.init) > 1  # the first one is the mapper's own
+        )
 
     def _numbers(self, column: RecordColumn) -> bool:
         return column.column is self.table.autoincrement_column
@@ -289,14 +296,13 @@ class RecordCodec(Generic[ModelType]):
         model, key, (entity, _, token) = self.model, self.key.name, self._identity
         manager, attribute = self._mapper.class_manager, self._mapper.class_manager.STATE_ATTR
         new, set_slot = object.__new__, object.__setattr__
-        # One for all: a stored record has every field, and pydantic only ever adds names of fields.
-        fields_set = set(self.names)
+        fields_set = set(self.names)  # a stored record has every field
 
         def make(values: Values) -> ModelType:
             instance: ModelType = new(model)
             # What SQLModel's __new__ does, and pydantic's __init__.
             set_slot(instance, "__dict__", values)
-            set_slot(instance, "__pydantic_fields_set__", fields_set)
+            set_slot(instance, "__pydantic_fields_set__", fields_set.copy())
             set_slot(instance, "__pydantic_extra__", None)
             set_slot(instance, "__pydantic_private__", None)
             values[attribute] = state = InstanceState(

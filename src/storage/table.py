@@ -19,6 +19,7 @@ from storage.statements import Statement
 
 _MOST_STATEMENTS = 256  # of one model, for there may be one for each set of columns that somebody updates
 _SOON_COUNTED = 100  # records that are counted in no more time than it takes to look for a shortcut
+_ENDS = (sa.func.min, sa.func.max)
 # Parameters, which must not be called like a column.
 _KEY, _AFTER, _SIZE = "vention_key", "vention_after", "vention_size"
 
@@ -42,7 +43,9 @@ class RecordTable(Generic[ModelType]):
         self._delete = Statement(sa.delete(self._table).where(has_key))
         some = sa.select(sa.literal(1)).select_from(self._table).where(self._active).limit(sa.bindparam(_SIZE))
         self._count = Statement(sa.select(sa.func.count()).select_from(some.subquery()))
-        self._span = self._span_of_keys() if codec.key.kind in INTEGERS else None
+        self._key_is_number = codec.key.kind in INTEGERS
+        # Apart, so that each is found at an end of the index.
+        self._ends = Statement(sa.select(*(sa.select(end(self._key)).scalar_subquery() for end in _ENDS)))
         self._maybe_empty = [column.name for column in codec.columns if column.column.server_default is not None]
         self._made: dict[Any, Statement] = {}
 
@@ -76,9 +79,9 @@ class RecordTable(Generic[ModelType]):
         Raises:
             RecordLimitReached: There are more.
         """
-        if limit > _SOON_COUNTED and self._span is not None:
-            span = scope.rows(self._span, {})[0][0]  # between the first and the last key there are no more records
-            if span is None or span <= limit:
+        if limit > _SOON_COUNTED and self._key_is_number:
+            lowest, highest = scope.rows(self._ends, {})[0]  # between them there are no more records than numbers
+            if lowest is None or highest - lowest < limit:
                 return
         if scope.rows(self._count, {_SIZE: limit + 1})[0][0] > limit:
             message = f"{self.codec.model.__name__} already has {limit} active records, which is its limit"
@@ -151,10 +154,6 @@ class RecordTable(Generic[ModelType]):
         return explained(scope, error, self._table, rows, removed=removed)
 
     # statements
-
-    def _span_of_keys(self) -> Statement:
-        highest, lowest = (sa.select(end(self._key)).scalar_subquery() for end in (sa.func.max, sa.func.min))
-        return Statement(sa.select(highest - lowest + 1))
 
     def _listing(self, include_deleted: bool, after: bool, size: bool) -> Statement:
         def make() -> sa.Select[Any]:

@@ -74,7 +74,8 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[StorageError], str, str], ...] = (
     ),
 )
 _KEY = re.compile(r"\((.+?)\)=\(")  # whatever language the server speaks
-_OTHER_TABLE = re.compile(r'table "(.+)"')  # where the server speaks English
+_NOWHERE = re.compile(r'is not present in table "([^"]+)"\.$')  # where the server speaks English
+_STILL_REFERRED_TO = re.compile(r'is still referenced from table "([^"]+)"\.$')
 _COLUMN = re.compile(r'"((?:[^"]|"")+)"|([^", ]+)')
 _INVALIDATED = "8s2b"  # SQLAlchemy's code for a transaction whose connection is gone
 
@@ -150,12 +151,11 @@ def _broken_constraint(error: Any, code: str) -> StorageError:
 
 def _broken_reference(error: Any) -> ForeignKeyViolation:
     detail = error.diag.message_detail or ""
-    column, other = _KEY.search(detail), _OTHER_TABLE.search(detail)
-    if column is None or other is None:
-        return ForeignKeyViolation(SOME_REFERENCE)
-    if "still referenced" in detail:
+    if other := _STILL_REFERRED_TO.search(detail):
         return ForeignKeyViolation(still_referred_to(other.group(1)))
-    return ForeignKeyViolation(refers_to_nothing(column.group(1), other.group(1)))
+    if (column := _KEY.search(detail)) and (table := _NOWHERE.search(detail)):
+        return ForeignKeyViolation(refers_to_nothing(column.group(1), table.group(1)))
+    return ForeignKeyViolation(SOME_REFERENCE)
 
 
 def _duplicate(error: Any) -> DuplicateRecord:

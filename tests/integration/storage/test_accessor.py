@@ -336,6 +336,14 @@ def test_a_large_limit_is_exact_as_well_whatever_the_keys_are(recipes: ModelAcce
     assert len(recipes.all()) == 151
 
 
+def test_a_large_limit_takes_keys_at_both_ends(recipes: ModelAccessor[Recipe]) -> None:
+    for key in (-(2**31), 2**31 - 1):
+        with limited(recipes, 200):
+            recipes.insert(Recipe(id=key, name=f"{key}"))
+
+    assert len(recipes.all()) == 2
+
+
 def test_no_limit(recipes: ModelAccessor[Recipe]) -> None:
     with limited(recipes, None):
         recipes.insert_many([Recipe(name="a"), Recipe(name="b")])

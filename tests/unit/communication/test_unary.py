@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from connectrpc.code import Code
+from connectrpc.errors import ConnectError
 from pydantic import BaseModel, Field, field_validator
 
+from communication import unary
 from communication.context import current_call
 from communication.contract.contract import Contract
 from communication.contract.descriptors import message_classes
@@ -206,7 +210,7 @@ async def test_the_call_tells_its_headers_and_no_deadline() -> None:
     assert (calls[0].headers["X-User"], calls[0].deadline, calls[0].procedure) == ("Ümit", None, PATH)
 
 
-async def test_a_caller_that_hangs_up_cancels_its_handler_and_is_sent_nothing() -> None:
+async def test_a_caller_that_hangs_up_cancels_its_handler() -> None:
     cancelled = asyncio.Event()
     started = asyncio.Event()
 
@@ -221,7 +225,62 @@ async def test_a_caller_that_hangs_up_cancels_its_handler_and_is_sent_nothing() 
 
     answer = await call(service_of(wait), b'{"axis": "x"}', then=started.wait())
     assert cancelled.is_set()
-    assert (answer.status, answer.body) == (0, b"")
+    assert (answer.status, json.loads(answer.body)["code"]) == (499, "canceled")  # middleware wants an answer
+
+
+async def test_a_hang_up_leaves_no_cancellation_behind() -> None:
+    started = asyncio.Event()
+
+    async def swallow(move: Move) -> Move:
+        started.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return move
+
+    task = asyncio.create_task(call(service_of(swallow), b'{"axis": "x"}', then=started.wait()))
+    assert (await task).status == 200
+    assert task.cancelling() == 0
+
+
+async def test_a_middleware_that_gives_the_body_again_stops_nobody() -> None:
+    service, answer = service_of(slow), Answer()
+    body = b'{"axis": "x"}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    scope = {"type": "http", "method": "POST", "path": PATH, "root_path": "", "headers": headers}
+    target, asked = service.target(scope), Counter[str]()
+
+    async def again() -> Any:
+        asked["times"] += 1
+        assert asked["times"] < 10
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    assert target is not None
+    await asyncio.wait_for(target(scope, again, answer.send), 5)
+    assert (answer.status, asked["times"]) == (200, 2)
+
+
+async def slow(move: Move) -> Move:
+    await asyncio.sleep(2 * unary._LONG)
+    return move
+
+
+async def test_a_handler_that_waits_for_what_was_cancelled_is_answered_as_the_library_answers_it() -> None:
+    async def wait(move: Move) -> Move:
+        other = asyncio.create_task(asyncio.sleep(60))
+        other.cancel()
+        await other
+        return move
+
+    answer = await call(service_of(wait), b'{"axis": "x"}')
+    assert (answer.status, json.loads(answer.body)["code"]) == (499, "canceled")
+
+
+async def test_half_a_surrogate_pair_in_an_error_is_replaced() -> None:
+    async def refuse_badly(_: Move) -> Move:
+        raise ConnectError(Code.NOT_FOUND, "no \ud800")
+
+    answer = await call(service_of(refuse_badly), b'{"axis": "x"}')
+    assert (answer.status, json.loads(answer.body)["message"]) == (404, "no ?")
 
 
 async def test_a_caller_that_hangs_up_before_its_body_is_there_is_sent_nothing() -> None:

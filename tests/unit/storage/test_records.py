@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from pydantic import field_validator, model_validator
-from sqlalchemy.orm import registry
+from sqlalchemy.orm import registry, validates
 from sqlmodel import Field, SQLModel
 
 from storage.errors import RecordInvalid
@@ -169,6 +169,66 @@ def test_a_reverted_change_is_a_change_again(codec: RecordCodec[Tool]) -> None:
     codec.revert(tool, memento)
 
     assert changes(codec, tool, row) == {"low": 5, "settings": {"axis": 2}}
+
+
+class Initialized(Base, table=True):
+    """Has an `__init__` of its own."""
+
+    id: int | None = Field(default=None, primary_key=True)
+
+    def __init__(self, **data: Any) -> None:
+        super().__init__(**data)
+
+
+class Assigned(Base, table=True):
+    """Does something whenever a value is set."""
+
+    id: int | None = Field(default=None, primary_key=True)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+
+
+class Checked(Base, table=True):
+    """Has a validator of SQLAlchemy's."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+
+    @validates("name")
+    def look(self, _key: str, name: str) -> str:
+        """Take it."""
+        return name
+
+
+class Finished(Base, table=True):
+    """Does something once it is made."""
+
+    id: int | None = Field(default=None, primary_key=True)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Do it."""
+
+
+class Heard(Base, table=True):
+    """Has somebody who listens."""
+
+    id: int | None = Field(default=None, primary_key=True)
+
+
+sa.event.listen(Heard, "init", lambda _target, _args, _kwargs: None)
+
+
+@pytest.mark.parametrize("model", [Initialized, Assigned, Checked, Finished, Heard])
+def test_making_an_instance_may_do_more_than_to_take_values(model: type[Base]) -> None:
+    assert RecordCodec(model).constructs
+    assert not RecordCodec(Tool).constructs
+
+
+def test_what_fields_are_set_is_told_for_each_record(codec: RecordCodec[Tool]) -> None:
+    one, other = (stored(codec)[0] for _ in range(2))
+    one.model_fields_set.clear()
+    assert other.model_dump(exclude_unset=True)["name"] == "drill"
 
 
 def test_a_snapshot_has_every_attribute_by_its_name(codec: RecordCodec[Tool]) -> None:

@@ -99,3 +99,20 @@ def test_errors_about_connections() -> None:
     assert type(meaning_of(exc.TimeoutError("QueuePool"))) is DatabaseBusy
     assert type(meaning_of(exc.PendingRollbackError("gone", code="8s2b"))) is DatabaseUnavailable
     assert meaning_of(exc.PendingRollbackError("a flush failed", code="7s2a")) is None
+
+
+@pytest.mark.parametrize(
+    ("detail", "text"),
+    [
+        ('Key (shelf_id)=(7) is not present in table "shelf".', "shelf_id refers to a record of shelf that does not"),
+        ('Key (id)=(7) is still referenced from table "bin".', "records of bin still refer to this one"),
+        (
+            'Key (shelf_id)=(x still referenced) is not present in table "shelf".',
+            "shelf_id refers to a record of shelf",
+        ),
+        ('Key (shelf_id)=(in table "x) is not present in table "shelf".', "shelf_id refers to a record of shelf that"),
+        ("Der Schlüssel (shelf_id)=(7) fehlt.", "a reference points to a record that does not exist"),
+    ],
+)
+def test_a_broken_reference_is_named_whatever_the_value_says(detail: str, text: str) -> None:
+    assert str(meaning_of(error_of("23503", detail))).startswith(text)
