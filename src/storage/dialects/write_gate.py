@@ -29,6 +29,7 @@ class WriteGate:
         self._owner: Owner | None = None
         self._since = 0.0
         self._announced: list[tuple[Owner, str]] = []
+        self._closed_to: list[Owner] = []
         self._waiting: deque[_Ticket] = deque()
 
     def acquire(self, timeout: float) -> float:
@@ -41,16 +42,16 @@ class WriteGate:
             The seconds waited.
 
         Raises:
-            WriteWouldDeadlock: The owner is the caller itself, or another task of the caller's event loop.
+            WriteWouldDeadlock: The owner is the caller itself, or another task of the caller's event loop; or the
+                caller has closed the gate to itself.
             DatabaseBusy: The owner kept the lock longer than the timeout.
         """
         owner = current_owner()
         with self._mutex:
-            holder = self._owner
-            if holder is None:
+            self.refuse_deadlock(owner)
+            if self._owner is None:
                 self._take(owner)
                 return 0.0
-            _refuse_deadlock(holder, owner)
             ticket = _Ticket(owner)
             self._waiting.append(ticket)
             self._let_in()
@@ -79,6 +80,16 @@ class WriteGate:
         finally:
             self._announced.remove(announcement)
 
+    @contextmanager
+    def closed_to_caller(self) -> Iterator[None]:
+        """Refuse the caller in this block, and nobody else, as if it had the lock: it writes to a copy meanwhile."""
+        owner = current_owner()
+        self._closed_to.append(owner)
+        try:
+            yield
+        finally:
+            self._closed_to.remove(owner)
+
     def busy_with_task(self) -> DatabaseBusy | None:
         """The error for who waited in vain, where the lock's owner announced what it does."""
         holder = self._owner
@@ -89,11 +100,13 @@ class WriteGate:
         return DatabaseBusy(message, hint="try again when it has ended", task=tasks[0])
 
     def refuse_deadlock(self, owner: Owner) -> None:
-        """Refuse a wait of this owner's that would never end.
+        """Refuse a wait of this owner's that would never end, and one of who has closed the gate to itself.
 
         Raises:
             WriteWouldDeadlock: The lock's owner is the same, or another task of the same event loop.
         """
+        if any(closed.same(owner) for closed in list(self._closed_to)):
+            raise _second_session(owner)
         if (holder := self._owner) is not None:
             _refuse_deadlock(holder, owner)
 
@@ -132,13 +145,17 @@ class WriteGate:
 
 def _refuse_deadlock(holder: Owner, owner: Owner) -> None:
     if holder.same(owner):
-        message = f"{owner} writes while it has a transaction open in another session"
-        hint = "end that session first, or let this write join it with `with use_session(session):`"
-        raise WriteWouldDeadlock(message, hint=hint)
+        raise _second_session(owner)
     if holder.blocks(owner):
         message = f"{owner} would block its event loop to wait for a transaction of {holder}"
         hint = "write with `await in_thread(...)`, or do not await inside a transaction"
         raise WriteWouldDeadlock(message, hint=hint)
+
+
+def _second_session(owner: Owner) -> WriteWouldDeadlock:
+    message = f"{owner} writes while it has a transaction open in another session"
+    hint = "end that session first, or let this write join it with `with use_session(session):`"
+    return WriteWouldDeadlock(message, hint=hint)
 
 
 class _Ticket:

@@ -86,8 +86,15 @@ class RowReader:
         if not self.is_partial:
             given = self.validated(given)
         elif given[self._key] is not None:
-            given[self._key] = self._codec.validate_key(given[self._key])
+            given[self._key] = self._key_made_of(given)
         return Row(line=row.line, values=given)
+
+    def _key_made_of(self, given: Values) -> Any:
+        """The key that the model makes of a row that lacks columns, with defaults in their place if there are."""
+        try:
+            return self.validated(given)[self._key]
+        except RecordInvalid:  # which may still be good together with what is stored
+            return self._codec.validate_key(given[self._key])
 
     def key_of(self, row: ArchivedRow) -> Any:
         """The key of a row; None where it has none, or none that can be read, of which `row_of` tells."""

@@ -17,6 +17,7 @@ from storage.scope import translated
 
 _BATCH = 500
 _BATCH_BYTES = 1 << 20
+_INTEGER_BITS = 63  # of SQLite's integers, besides the sign
 
 
 class Staging:
@@ -125,4 +126,6 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _plain(key: Any) -> Any:
-    return str(key) if isinstance(key, UUID) else key
+    """A key as SQLite can keep it; a file whose keys are integers has no texts that could be taken for them."""
+    is_huge = isinstance(key, int) and not -(1 << _INTEGER_BITS) <= key < 1 << _INTEGER_BITS
+    return str(key) if is_huge or isinstance(key, UUID) else key

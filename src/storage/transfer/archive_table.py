@@ -9,11 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.accessor import ModelAccessor
-from storage.errors import ConstraintViolation, DuplicateRecord, ForeignKeyViolation, RecordInvalid
+from storage.errors import ConstraintViolation, DuplicateRecord, RecordInvalid
 from storage.records import Values
 from storage.scope import Scope, translated
 from storage.transfer.archive_manifest import ArchivedTable
-from storage.transfer.archive_reader import Archive
+from storage.transfer.archive_reader import Archive, ArchivedRow
 from storage.transfer.archive_report import Problems, TableReport
 from storage.transfer.archive_rows import Row, RowReader
 from storage.transfer.archive_staging import Staging
@@ -64,14 +64,20 @@ class ImportedTable:
             TooManyProblems: The report is full.
         """
         for row in archive.rows(self.archived):
-            key = self._reader.key_of(row)
+            good, key = self._read_row(row, problems)
             if key is not None and not self._staging.add_key(key):
                 problems.add(file=self.archived.file, line=row.line, column=self._key, message=_TWICE)
-                continue
-            try:
-                self._staging.add(self._reader.row_of(row), size=sum(map(len, row.cells)))
-            except RecordInvalid as error:
-                self.refuse(problems, row.line, error)
+            elif good is not None:
+                self._staging.add(good, size=sum(map(len, row.cells)))
+
+    def _read_row(self, row: ArchivedRow, problems: Problems) -> tuple[Row | None, Any]:
+        """A row, None where it is bad, and its key: the one that the model made of it, where it is good."""
+        try:
+            good = self._reader.row_of(row)
+        except RecordInvalid as error:
+            self.refuse(problems, row.line, error)
+            return None, self._reader.key_of(row)
+        return good, good.values[self._key]
 
     def batches(self) -> Iterator[list[Row]]:
         """The good rows in their order, some at a time."""
@@ -89,8 +95,6 @@ class ImportedTable:
         elif isinstance(error, DuplicateRecord) and error.columns:
             names = {column.column.name: column.name for column in self.codec.columns}
             found = [(names.get(name, name), "is taken by another record") for name in error.columns]
-        elif isinstance(error, ForeignKeyViolation):
-            found = [(None, "refers to a record that does not exist")]
         elif isinstance(error, ConstraintViolation):  # whose text is SQL
             found = [(None, "would break a constraint of the table")]
         for column, message in found:

@@ -22,6 +22,8 @@ _COPIES = 2
 def rehearsal(room: Path) -> Iterator[Scope]:
     """Open a write transaction on a copy of what is committed now; what accessors do in this block, they do there.
 
+    What the caller would write past them, in a session of its own, is refused as it would be in a real transaction.
+
     Args:
         room: A workspace for the copy.
 
@@ -41,7 +43,7 @@ def rehearsal(room: Path) -> Iterator[Scope]:
             copy_database(source, copy)
     engine = SQLITE.create_engine(URL.create("sqlite", database=str(copy)), busy_timeout=live.gate.timeout)
     try:
-        with open_transaction(engine, SQLITE) as scope:
+        with live.gate.closed_to_caller(), open_transaction(engine, SQLITE) as scope:
             yield scope
     finally:
         engine.dispose()

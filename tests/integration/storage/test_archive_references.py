@@ -100,8 +100,7 @@ def test_a_reference_to_nowhere_is_a_bad_row(accessors: Accessors, clear: Callab
 
     report = import_archive(archive, accessors.values(), dry_run=True)
 
-    why = "refers to a record that does not exist"
     assert sorted((item.file, item.line, item.message) for item in report.problems) == [
-        ("job.csv", 2, why),
-        ("node.csv", 2, why),
+        ("job.csv", 2, "shelf_id refers to a record of shelf that does not exist"),
+        ("node.csv", 2, "parent_id refers to a record of node that does not exist"),
     ]

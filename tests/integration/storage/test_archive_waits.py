@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from storage.database import current_database, transaction
-from storage.errors import ArchiveInvalid, DatabaseBusy
+from storage.database import current_database, get_engine, transaction
+from storage.errors import ArchiveInvalid, DatabaseBusy, WriteWouldDeadlock
 from storage.transfer.archive_import import import_archive
 from storage.transfer.archive_rows import RowReader
 from tests.integration.storage.archives import GOOD, Accessors, recipes_with
@@ -117,6 +117,23 @@ def test_a_dry_run_makes_nobody_wait(accessors: Accessors, impatient: None, audi
     assert [recipe.name for recipe in accessors["recipe"].all()] == ["a", "b"]
     assert [bin_.code for bin_ in accessors["bin"].all()] == ["meanwhile"]
     assert [entry.component for entry in audit()] == ["recipes", "recipes", "bins"]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_hook_that_writes_in_a_session_of_its_own_is_refused(accessors: Accessors, *, dry_run: bool) -> None:
+    """Also in a dry run, where it would write to the database and not to the copy."""
+
+    @accessors["recipe"].before_insert()
+    def write_past_it(session: Session, instance: Recipe) -> None:
+        with Session(get_engine()) as own:
+            own.add(Bin(code="past it"))
+            own.commit()
+
+    with pytest.raises(WriteWouldDeadlock, match="use_session"):
+        import_archive(recipes_with(accessors, GOOD), accessors.values(), dry_run=dry_run)
+
+    assert (accessors["bin"].all(), accessors["recipe"].all()) == ([], [])
+    assert accessors["bin"].insert(Bin(code="after it")).id == 1
 
 
 def test_a_dry_run_in_a_transaction_sees_what_that_has_written(accessors: Accessors, audit: Audit) -> None:

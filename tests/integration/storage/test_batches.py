@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from storage.accessor import ModelAccessor
+from storage.database import transaction
 from storage.errors import (
     DuplicateRecord,
     ForeignKeyViolation,
     RecordInvalid,
 )
+from storage.scope import Scope
+from storage.statements import Statement
 from tests.integration.storage.conftest import Audit
 from tests.integration.storage.models import Bin, Job, Recipe, Shelf
 
@@ -83,6 +86,27 @@ def test_delete_many_is_all_or_nothing(shelves: ModelAccessor[Shelf], jobs: Mode
         shelves.delete_many([1, 2])
 
     assert len(shelves.all()) == 2
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_each_reference_of_a_batch_is_looked_up_once(
+    shelves: ModelAccessor[Shelf], jobs: ModelAccessor[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[tuple[Statement, Any]] = []
+    rows = Scope.rows
+
+    def noted(scope: Scope, statement: Statement, parameters: Any) -> Any:
+        looked_up.extend((statement, value) for name, value in parameters.items() if name == "vention_value")
+        return rows(scope, statement, parameters)
+
+    shelves.insert(Shelf(id=1))
+    monkeypatch.setattr(Scope, "rows", noted)
+    for _ in range(2):
+        with pytest.raises(ForeignKeyViolation, match="shelf_id refers to a record of shelf"), transaction():
+            jobs.insert_many([Job(shelf_id=key) for key in (1, 1, 404, 404, 405)])
+
+    assert [value for _, value in looked_up] == [1, 404] * 2
+    assert len({statement for statement, _ in looked_up}) == 1
 
 
 def test_batches_larger_than_one_statement(recipes: ModelAccessor[Recipe]) -> None:

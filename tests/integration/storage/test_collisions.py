@@ -195,9 +195,11 @@ async def test_a_task_that_is_cancelled_while_its_work_runs_is_told_after_the_co
 
     task = asyncio.create_task(write_async(work))
     assert await asyncio.to_thread(entered.wait, PATIENCE)
-    task.cancel()
-    await asyncio.sleep(0)
-    assert not task.done()
+    for _ in range(3):  # asyncio's users cancel once, anyio as long as it takes
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not task.done()
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, select
 
@@ -28,6 +30,25 @@ class OopsError(Exception):
 
 def codes(bins: ModelAccessor[Bin]) -> list[str]:
     return [found.code for found in bins.all()]
+
+
+@pytest.fixture
+def savepoints(engine: Engine) -> Iterator[list[str]]:
+    """The savepoints that are open, the innermost last, where one connection writes."""
+    names: list[str] = []
+
+    def follow(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        *verb, name = statement.split()
+        if verb == ["SAVEPOINT"]:
+            names.append(name)
+        elif verb == ["ROLLBACK", "TO", "SAVEPOINT"]:
+            del names[names.index(name) + 1 :]
+        elif verb == ["RELEASE", "SAVEPOINT"]:
+            del names[names.index(name) :]
+
+    event.listen(engine, "after_cursor_execute", follow)
+    yield names
+    event.remove(engine, "after_cursor_execute", follow)
 
 
 def test_everything_inside_is_committed_together(bins: ModelAccessor[Bin], recipes: ModelAccessor[Recipe]) -> None:
@@ -130,6 +151,34 @@ def test_a_failed_accessor_call_is_undone_alone(bins: ModelAccessor[Bin]) -> Non
         bins.insert(Bin(code="A1"))
         with pytest.raises(DuplicateRecord):
             bins.insert_many([Bin(code="A2"), Bin(code="A1")])
+        bins.insert(Bin(code="A3"))
+
+    assert codes(bins) == ["A1", "A3"]
+
+
+def test_parts_that_fail_one_after_the_other_do_not_nest(bins: ModelAccessor[Bin], savepoints: list[str]) -> None:
+    bins.insert(Bin(code="A1"))
+    with transaction() as session:
+        session.connection()
+        outer = list(savepoints)
+        with pytest.raises(DuplicateRecord):
+            bins.insert(Bin(code="A1"))
+        assert savepoints == outer
+        with pytest.raises(OopsError), transaction():
+            session.add(Bin(code="A2"))
+            session.flush()
+            inner = list(savepoints)
+            assert len(inner) > len(outer)
+            with pytest.raises(DuplicateRecord):
+                bins.insert(Bin(code="A1"))
+            assert savepoints == inner
+            raise OopsError
+        assert savepoints == outer
+        with pytest.raises(DuplicateRecord), transaction():
+            session.add(Bin(code="A1"))
+        assert savepoints == outer
+        with pytest.raises(OopsError), transaction():
+            raise OopsError
         bins.insert(Bin(code="A3"))
 
     assert codes(bins) == ["A1", "A3"]

@@ -11,6 +11,7 @@ import pytest
 
 from storage.dialects.write_gate import WriteGate
 from storage.errors import DatabaseBusy, WriteWouldDeadlock
+from storage.owner import current_owner
 
 PATIENCE = 10.0
 
@@ -98,6 +99,19 @@ def test_the_same_thread_twice_would_wait_for_ever(gate: WriteGate) -> None:
 
     with pytest.raises(WriteWouldDeadlock, match="use_session"):
         gate.acquire(PATIENCE)
+
+
+def test_who_keeps_itself_out_is_refused_and_nobody_else(gate: WriteGate) -> None:
+    other = WriteGate(PATIENCE)
+    with ThreadPoolExecutor(1) as pool, gate.closed_to_caller():
+        for refused in (lambda: gate.acquire(PATIENCE), lambda: gate.refuse_deadlock(current_owner())):
+            with pytest.raises(WriteWouldDeadlock, match="use_session"):
+                refused()
+        assert other.acquire(PATIENCE) == 0.0
+        assert pool.submit(gate.acquire, PATIENCE).result(PATIENCE) == 0.0
+        pool.submit(gate.release).result(PATIENCE)
+
+    assert gate.acquire(PATIENCE) == 0.0
 
 
 async def test_two_tasks_of_one_loop_would_wait_for_ever(gate: WriteGate) -> None:

@@ -55,10 +55,10 @@ def test_large_rows_make_smaller_batches(staging: Staging, monkeypatch: pytest.M
 
 
 def test_keys_of_every_kind_are_known_once(staging: Staging) -> None:
-    keys = [1, 2**62, "1", "", "ä", UUID(int=1)]
-    assert [staging.add_key(key) for key in keys] == [True] * 6
-    assert [staging.add_key(key) for key in keys] == [False] * 6
-    assert [key in staging for key in [*keys, 3, "2", UUID(int=2)]] == [True] * 6 + [False] * 3
+    keys = [1, 2**63 - 1, -(2**63), 2**63, -(2**63) - 1, "1", "", "ä", UUID(int=1)]
+    assert [staging.add_key(key) for key in keys] == [True] * 9
+    assert [staging.add_key(key) for key in keys] == [False] * 9
+    assert [key in staging for key in [*keys, 3, 2**64, "2", UUID(int=2)]] == [True] * 9 + [False] * 4
 
 
 def test_little_of_it_is_in_memory(staging: Staging, tmp_path: Path) -> None:
