@@ -18,6 +18,7 @@ from contextlib import closing, suppress
 from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar, cast
 
+import anyio
 from sqlalchemy import Connection, Engine
 
 from storage.dialects.base import Dialect
@@ -35,6 +36,7 @@ Work = Callable[[Scope], R]
 
 _LARGEST_BATCH = 256  # so that the leader's own caller need not wait for an endless stream of others
 _LONGEST_BATCH = 0.05  # seconds
+_DEFERRING = "SELECT 1 FROM sqlite_schema WHERE sql LIKE '%INITIALLY DEFERRED%' LIMIT 1"
 
 
 class _Job(Generic[R]):
@@ -107,6 +109,8 @@ class GroupCommit:
         self._running: _Job[Any] | None = None
         self._running_since = 0.0
         self._kept: Connection | None = None
+        self._schema_version: int | None = None
+        self._defers = False
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="storage-writer")
 
     def run(self, work: Work[R]) -> R:
@@ -160,7 +164,7 @@ class GroupCommit:
             if not self._withdraw(job):
                 if not job.ended:
                     job.future = job.loop.create_future()  # the other one was cancelled with the caller
-                    await asyncio.wait([job.future])
+                    await wait_out(job.future)
                 if job.error is None:
                     logger.warning("a caller gave up on a write that was committed all the same")
                 job.outcomes.undo()  # of what failed; of what was committed nothing waits any more
@@ -280,6 +284,8 @@ class GroupCommit:
     def _join_waiting(self, batch: list[_Job[Any]], connection: Connection, driver: GatedConnection) -> None:
         if current_task() is not None:
             return  # an event loop has better things to do than the work of others
+        if not self._queue or self._checks_at_commit(driver):
+            return
         until = time.monotonic() + _LONGEST_BATCH
         for job in self._waiting(until):
             batch.append(job)
@@ -290,6 +296,14 @@ class GroupCommit:
             if job.error is not None:
                 driver.execute("ROLLBACK TO vention_job")
             driver.execute("RELEASE vention_job")
+
+    def _checks_at_commit(self, driver: GatedConnection) -> bool:
+        """Whether the commit may fail for what one of several did: it is the first to check a deferred reference."""
+        (version,) = driver.execute("PRAGMA schema_version").fetchone()
+        if version != self._schema_version:
+            self._schema_version = version
+            self._defers = driver.execute(_DEFERRING).fetchone() is not None
+        return self._defers
 
     def _waiting(self, until: float) -> Iterator[_Job[Any]]:
         """Take from the line those who have waited longest."""
@@ -355,6 +369,14 @@ class GroupCommit:
             with suppress(Exception):  # it may be broken, which is why it goes
                 connection.invalidate()
             connection.close()
+
+
+async def wait_out(future: asyncio.Future[Any]) -> None:
+    """Wait until a future is done, however often the caller is cancelled meanwhile."""
+    with anyio.CancelScope(shield=True):  # or anyio would cancel it in every turn of the loop
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
 
 
 def _work_in(scope: Scope, work: Work[R]) -> R:

@@ -37,19 +37,19 @@ class Readers:
         Returns:
             What the work returned.
         """
-        reader = getattr(self._local, "reader", None) or self._new_reader()
-        reader.busy = True  # before the look at _closed, as close() sets that before it looks at busy
-        if self._closed:
-            reader = _Reader()  # for this read alone: what the thread's own one keeps is being closed
+        own: _Reader = getattr(self._local, "reader", None) or self._new_reader()
+        own.busy = True  # before the look at _closed, as close() sets that before it looks at busy
+        reader = _Reader() if self._closed else own  # another for this read alone, where the thread's own is closing
         try:
             return work(reader.driver(self._engine))
         except Exception:
             reader.drop()  # it may be broken, and opening another costs little
             raise
         finally:
-            reader.busy = False
+            own.busy = False
             if self._closed:
                 reader.drop()
+                own.drop()  # close() may have found it busy, and left it to this
 
     def close(self) -> None:
         """Close every connection, at once or when the read ends for which it is in use."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -33,15 +34,22 @@ def explained(
     if scope.dialect.names_references:  # and has ended its transaction
         return error
     pairs = list(_referring(table) if removed else _referred(table))
+    seen: list[set[Any]] = [set() for _ in pairs]
     for row in rows:
-        for own, other, message in pairs:
+        for (own, other, message), values in zip(pairs, seen, strict=True):
             value = row.get(own.key)
-            if value is None:
+            if value is None or value in values:
                 continue
-            some = sa.select(sa.literal(1)).where(other == sa.bindparam(_VALUE)).limit(1)
-            if bool(scope.rows(Statement(some), {_VALUE: value})) is removed:
+            values.add(value)
+            if bool(scope.rows(_one_with(other), {_VALUE: value})) is removed:
                 return ForeignKeyViolation(message)
     return error
+
+
+@functools.lru_cache(maxsize=256)
+def _one_with(column: sa.Column[Any]) -> Statement:
+    """Whether a column has a value anywhere."""
+    return Statement(sa.select(sa.literal(1)).where(column == sa.bindparam(_VALUE)).limit(1))
 
 
 def _referred(table: sa.Table) -> Iterator[tuple[sa.Column[Any], sa.Column[Any], str]]:

@@ -12,8 +12,9 @@ from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Executable
+from sqlalchemy import Connection, Engine, Executable, event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.expression import RollbackToSavepointClause
 from sqlmodel import Session
 
 from storage.damage import note_damage
@@ -123,6 +124,7 @@ class Scope:
         """Join with the session: what fails inside is undone alone, what succeeds waits for the scope's owner."""
         session = self.session
         with translated(self.dialect):
+            event.listen(session.connection(), "after_execute", _release_rolled_back)  # again is as good as once
             nested = session.begin_nested()
         try:
             yield session
@@ -142,8 +144,10 @@ class Scope:
         """Open a scope inside this one, undone alone if it fails; both sessions see what either wrote."""
         self.flush()
         with translated(self.dialect):
-            inner = Scope(self.dialect, connection=self.connection)
-            part = inner.connection.begin_nested()
+            connection = self.connection
+            event.listen(connection, "after_execute", _release_rolled_back)
+            part = connection.begin_nested()
+        inner = Scope(self.dialect, connection=connection)
         try:
             with closing(inner), entered(inner):
                 yield inner
@@ -170,6 +174,14 @@ class Scope:
         for key in inner.written:
             if (instance := self._session.identity_map.get(key)) is not None:
                 self._session.expire(instance)
+
+
+def _release_rolled_back(
+    connection: Connection, clause: Executable, _many: object, _parameters: object, _options: object, _result: object
+) -> None:
+    """Let go of a savepoint that was rolled back to: SQLAlchemy leaves it open, and every later one nests in it."""
+    if isinstance(clause, RollbackToSavepointClause):
+        connection.dialect.do_release_savepoint(connection, clause.ident)
 
 
 _innermost: ContextVar[Scope | None] = ContextVar("storage_scope", default=None)

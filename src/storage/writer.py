@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from storage.database import current_database, in_thread, refuse_inside_transaction
+from storage.group_commit import wait_out
 from storage.scope import Scope, current_scope, open_transaction
 
 logger = logging.getLogger("storage")
@@ -83,7 +84,7 @@ async def _write_in_thread(work: Callable[[Scope], R]) -> R:
         if claim.acquire(blocking=False):
             running.cancel()
         else:
-            await asyncio.wait([running])
+            await wait_out(running)
             if results:
                 logger.warning("a caller gave up on a write that was committed all the same")
         raise

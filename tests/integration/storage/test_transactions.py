@@ -184,6 +184,18 @@ def test_parts_that_fail_one_after_the_other_do_not_nest(bins: ModelAccessor[Bin
     assert codes(bins) == ["A1", "A3"]
 
 
+def test_parts_of_a_session_that_fail_one_after_the_other_do_not_nest(engine: Engine, savepoints: list[str]) -> None:
+    with use_session() as session:
+        session.connection()
+        outer = list(savepoints)
+        for _ in range(2):
+            with pytest.raises(OopsError), transaction():
+                session.connection()
+                assert len(savepoints) == len(outer) + 1
+                raise OopsError
+            assert savepoints == outer
+
+
 def test_the_session_is_told_in_our_terms_what_its_commit_breaks(bins: ModelAccessor[Bin]) -> None:
     bins.insert(Bin(code="A1"))
 
