@@ -12,81 +12,29 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from contextvars import Context, copy_context
-from typing import Any, Generic, TypeVar, cast
+from contextvars import copy_context
+from typing import Any, TypeVar, cast
 
-import anyio
 from sqlalchemy import Connection, Engine
 
 from storage.dialects.base import Dialect
 from storage.dialects.sqlite_driver import ROLLED_BACK, GatedConnection
 from storage.dialects.write_gate import WriteGate
 from storage.errors import DatabaseBusy, DatabaseUnavailable
-from storage.outcomes import Outcomes
-from storage.owner import Owner, current_owner, current_task
+from storage.owner import current_task
 from storage.scope import Scope, entered, translated
+from storage.write_job import Work, WriteJob, wait_out
 
 logger = logging.getLogger("storage")
 
 R = TypeVar("R")
-Work = Callable[[Scope], R]
 
 _LARGEST_BATCH = 256  # so that the leader's own caller need not wait for an endless stream of others
 _LONGEST_BATCH = 0.05  # seconds
 _DEFERRING = "SELECT 1 FROM sqlite_schema WHERE sql LIKE '%INITIALLY DEFERRED%' LIMIT 1"
-
-
-class _Job(Generic[R]):
-    """One caller's work and what came of it."""
-
-    __slots__ = (
-        "context",
-        "deadline",
-        "ended",
-        "error",
-        "future",
-        "loop",
-        "outcomes",
-        "owner",
-        "promoted",
-        "result",
-        "started",
-        "wake",
-        "work",
-    )
-
-    def __init__(self, work: Work[R], timeout: float) -> None:
-        self.work = work
-        self.owner: Owner = current_owner()
-        self.deadline = time.monotonic() + timeout
-        self.started = self.promoted = self.ended = False
-        self.result: R | None = None
-        self.error: BaseException | None = None
-        self.outcomes = Outcomes()
-        self.context: Context | None = None
-        self.wake: threading.Event | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.future: asyncio.Future[None] | None = None
-
-    def in_context(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function in the caller's context, which on the caller's own thread is the current one."""
-        return function(*args) if self.context is None else self.context.run(function, *args)
-
-    def end(self) -> None:
-        """Let the task that waits go on; to be called on its event loop."""
-        self.ended = True
-        if self.future is not None and not self.future.done():
-            self.future.set_result(None)
-
-    def outcome(self) -> R:
-        """What the work returned, or raise what it raised."""
-        if self.error is not None:
-            self.outcomes.undo()
-            raise self.error
-        return cast(R, self.result)
 
 
 class GroupCommit:
@@ -103,10 +51,10 @@ class GroupCommit:
         self._dialect = dialect
         self._gate = gate
         self._mutex = threading.Lock()
-        self._queue: deque[_Job[Any]] = deque()
+        self._queue: deque[WriteJob[Any]] = deque()
         self._leader: threading.Thread | None = None
         self._leading = self._closed = False
-        self._running: _Job[Any] | None = None
+        self._running: WriteJob[Any] | None = None
         self._running_since = 0.0
         self._kept: Connection | None = None
         self._schema_version: int | None = None
@@ -126,10 +74,10 @@ class GroupCommit:
             DatabaseBusy: It had to wait longer than the busy timeout, or would have waited for ever.
             DatabaseUnavailable: The database cannot be written now.
         """
-        job: _Job[R] = _Job(work, self._gate.timeout)
+        job: WriteJob[R] = WriteJob(work, self._gate.timeout)
         self._gate.refuse_deadlock(job.owner)
         if self._leader is threading.current_thread():  # a callback after a commit, which writes itself
-            batch: list[_Job[Any]] = [job]
+            batch: list[WriteJob[Any]] = [job]
             try:
                 self._transact(batch)
                 self._tell_world(batch)
@@ -151,7 +99,7 @@ class GroupCommit:
         Args:
             work: Called with the scope to write in, on a thread of the writer's, in this caller's context.
         """
-        job: _Job[R] = _Job(work, self._gate.timeout)
+        job: WriteJob[R] = WriteJob(work, self._gate.timeout)
         job.loop = asyncio.get_running_loop()
         job.future = job.loop.create_future()
         if self._lead_or_queue(job):
@@ -182,7 +130,7 @@ class GroupCommit:
 
     # waiting
 
-    def _lead_or_queue(self, job: _Job[Any]) -> bool:
+    def _lead_or_queue(self, job: WriteJob[Any]) -> bool:
         """Take the lead if nobody has it, else stand in line; whether it leads."""
         with self._mutex:
             if not self._leading:
@@ -194,7 +142,7 @@ class GroupCommit:
             self._queue.append(job)
             return False
 
-    def _wait(self, job: _Job[Any]) -> None:
+    def _wait(self, job: WriteJob[Any]) -> None:
         assert job.wake is not None  # noqa: S101 - it stands in line
         try:
             woken = job.wake.wait(max(0.0, job.deadline - time.monotonic()))
@@ -209,13 +157,13 @@ class GroupCommit:
                 raise self._busy()
             job.wake.wait()
 
-    def _expire(self, job: _Job[Any]) -> None:
+    def _expire(self, job: WriteJob[Any]) -> None:
         """End the wait of a task, unless its work has been started: then it is told what came of it."""
         if self._withdraw(job):
             job.error = self._busy()
             job.end()
 
-    def _withdraw(self, job: _Job[Any]) -> bool:
+    def _withdraw(self, job: WriteJob[Any]) -> bool:
         """Leave the line; False when the work has been started."""
         with self._mutex:
             if job.started or job not in self._queue:
@@ -235,7 +183,7 @@ class GroupCommit:
 
     # leading
 
-    def _lead(self, job: _Job[Any]) -> None:
+    def _lead(self, job: WriteJob[Any]) -> None:
         """Perform a batch that begins with this job, then let the next one lead."""
         batch = [job]
         self._leader = threading.current_thread()
@@ -262,7 +210,7 @@ class GroupCommit:
         else:
             self._executor.submit(self._lead, job)
 
-    def _transact(self, batch: list[_Job[Any]]) -> None:
+    def _transact(self, batch: list[WriteJob[Any]]) -> None:
         """Perform the batch's first job and all that wait, and commit; errors are noted, not raised."""
         first = batch[0]
         first.started = True
@@ -281,7 +229,7 @@ class GroupCommit:
             _fail(batch, error)
             raise
 
-    def _join_waiting(self, batch: list[_Job[Any]], connection: Connection, driver: GatedConnection) -> None:
+    def _join_waiting(self, batch: list[WriteJob[Any]], connection: Connection, driver: GatedConnection) -> None:
         if current_task() is not None:
             return  # an event loop has better things to do than the work of others
         if not self._queue or self._checks_at_commit(driver):
@@ -305,7 +253,7 @@ class GroupCommit:
             self._defers = driver.execute(_DEFERRING).fetchone() is not None
         return self._defers
 
-    def _waiting(self, until: float) -> Iterator[_Job[Any]]:
+    def _waiting(self, until: float) -> Iterator[WriteJob[Any]]:
         """Take from the line those who have waited longest."""
         for _ in range(_LARGEST_BATCH):
             with self._mutex:
@@ -315,7 +263,7 @@ class GroupCommit:
                 job.started = True
             yield job
 
-    def _perform(self, job: _Job[Any], connection: Connection) -> None:
+    def _perform(self, job: WriteJob[Any], connection: Connection) -> None:
         self._running, self._running_since = job, time.monotonic()
         scope = Scope(self._dialect, connection=connection)
         job.outcomes = scope.outcomes
@@ -327,7 +275,7 @@ class GroupCommit:
         finally:
             self._running = None
 
-    def _end(self, batch: list[_Job[Any]], connection: Connection, driver: GatedConnection) -> None:
+    def _end(self, batch: list[WriteJob[Any]], connection: Connection, driver: GatedConnection) -> None:
         if not driver.in_transaction:
             self._discard()
             _fail(batch, DatabaseUnavailable(ROLLED_BACK, hint="try again"))
@@ -341,7 +289,7 @@ class GroupCommit:
                 self._discard()
                 _fail(batch, error)
 
-    def _tell_world(self, batch: Iterable[_Job[Any]]) -> None:
+    def _tell_world(self, batch: Iterable[WriteJob[Any]]) -> None:
         """Run what waited for the commit, in the order of the writes."""
         for job in batch:
             if job.error is None:
@@ -349,7 +297,7 @@ class GroupCommit:
 
     # the connection
 
-    def _begin(self, job: _Job[Any]) -> tuple[Connection, GatedConnection]:
+    def _begin(self, job: WriteJob[Any]) -> tuple[Connection, GatedConnection]:
         with translated(self._dialect):
             if self._kept is None:
                 self._kept = self._engine.connect()
@@ -371,14 +319,6 @@ class GroupCommit:
             connection.close()
 
 
-async def wait_out(future: asyncio.Future[Any]) -> None:
-    """Wait until a future is done, however often the caller is cancelled meanwhile."""
-    with anyio.CancelScope(shield=True):  # or anyio would cancel it in every turn of the loop
-        while not future.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([future])
-
-
 def _work_in(scope: Scope, work: Work[R]) -> R:
     with entered(scope):
         result = work(scope)
@@ -386,7 +326,7 @@ def _work_in(scope: Scope, work: Work[R]) -> R:
     return result
 
 
-def _fail(batch: Iterable[_Job[Any]], error: BaseException) -> None:
+def _fail(batch: Iterable[WriteJob[Any]], error: BaseException) -> None:
     """Tell everybody whose work was undone with the batch."""
     for job in batch:
         if job.error is None:
@@ -402,9 +342,9 @@ def _one_more(error: BaseException) -> BaseException:
     return copied.with_traceback(error.__traceback__)
 
 
-def _deliver(batch: Iterable[_Job[Any]]) -> None:
+def _deliver(batch: Iterable[WriteJob[Any]]) -> None:
     """Wake those who wait: threads one by one, the tasks of an event loop all at once."""
-    tasks: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
+    tasks: dict[asyncio.AbstractEventLoop, list[WriteJob[Any]]] = {}
     for job in batch:
         if job.wake is not None:
             job.wake.set()
@@ -415,6 +355,6 @@ def _deliver(batch: Iterable[_Job[Any]]) -> None:
             loop.call_soon_threadsafe(_end_all, jobs)
 
 
-def _end_all(jobs: Iterable[_Job[Any]]) -> None:
+def _end_all(jobs: Iterable[WriteJob[Any]]) -> None:
     for job in jobs:
         job.end()

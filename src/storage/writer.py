@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from storage.database import current_database, in_thread, refuse_inside_transaction
-from storage.group_commit import wait_out
 from storage.scope import Scope, current_scope, open_transaction
+from storage.write_job import wait_out
 
 logger = logging.getLogger("storage")
 

@@ -47,6 +47,7 @@ ORDER = {
         "statements",
         "outcomes",
         "scope",
+        "write_job",
         "group_commit",
         "readers",
         "database",
