@@ -305,9 +305,8 @@ class RecordCodec(Generic[ModelType]):
             set_slot(instance, "__pydantic_fields_set__", fields_set.copy())
             set_slot(instance, "__pydantic_extra__", None)
             set_slot(instance, "__pydantic_private__", None)
-            values[attribute] = state = InstanceState(
-                instance, manager
-            )  # what setup_instance() does, at twice the cost
+            # What the manager's setup_instance() does, without its calls.
+            values[attribute] = state = InstanceState(instance, manager)
             state.key = entity, (values[key],), token
             return instance
 
